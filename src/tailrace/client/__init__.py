@@ -1,0 +1,1 @@
+"""The Python client: reads and publishes over HTTP, resumes by itself. Imports core and wire only."""

@@ -1,0 +1,45 @@
+"""Positions and cursors.
+
+A position is an integer, strictly increasing within a log: never reused, and possibly with holes. A cursor is a
+position with the log's epoch, written `<epoch>-<position>`. It is the SSE `id:`, and means "I have seen everything
+up to and including this position"; reading after it is exclusive.
+
+Position 0 is the beginning, whatever has been removed since: reading from it is never a gap. The birth of a log
+takes position 1, so that the tail of an empty log is not 0 and a reader that waits there can be told of a gap.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from tailrace.errors import InvalidCursor
+
+BIRTH: Final = 1
+"""The position that the birth of a log takes; the first event comes after it."""
+
+_CURSOR = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
+_LARGEST: Final = 2**63 - 1
+
+
+class Cursor(NamedTuple):
+    """What a reader has seen: everything up to `position`, in `epoch`."""
+
+    epoch: int
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.position}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Read `<epoch>-<position>`. Raises InvalidCursor."""
+        match = _CURSOR.fullmatch(text)
+        if match is None:
+            raise InvalidCursor(
+                f"{text[:64]!r} is not a cursor: cursors look like 1-42, and are best copied from an event's id."
+            )
+        epoch, position = int(match[1]), int(match[2])
+        if epoch > _LARGEST or position > _LARGEST:
+            raise InvalidCursor(f"{text[:64]!r} is not a cursor of any log: its numbers are too large.")
+        return cls(epoch, position)

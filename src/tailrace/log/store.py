@@ -1,0 +1,258 @@
+"""The port below the log: what every backend promises.
+
+A store keeps one log: one totally ordered sequence of events, and the topics they belong to. The truth is
+append-only; a reader owns its cursor. `testing/store_contract.py` examines these promises; a store is finished when
+it passes. Third stop in the life of an event (after the batcher, before the tail).
+
+Laws that hold across methods:
+
+* **Positions** rise strictly within a log, may have holes, and are never reused, not even after every event has been
+  removed. The birth of a log takes position 1 (`core/position.py`), closing or deleting a topic takes one each.
+* **Durable before acknowledged, and before any reader sees it**, at the level a result names.
+* **One snapshot**: what a page says (events, `last`, gap, closed) is true of a single moment.
+* **Marks first**: `removed_through` and `compacted_through` of a topic are raised before, or in the same step as, any
+  removal that they speak of. They survive deleting and re-creating the topic.
+* Every method may raise `StoreClosed`, `StoreLocked`, `StoreCorrupt` or `Unavailable`. After an error, reading and
+  appending work again as soon as the cause is gone; nobody need restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from tailrace.core.condition import Condition
+from tailrace.core.event import Draft, Event
+from tailrace.core.position import Cursor
+from tailrace.core.producer import Producer
+from tailrace.core.retention import Durability, TopicConfig
+from tailrace.core.selection import Selection
+from tailrace.errors import TailraceError
+
+PAGE_BYTES: Final = 1024 * 1024
+"""The most bytes of data on one page; a single larger event makes a page of its own."""
+GAP_TOPICS: Final = 100
+"""The most topics a gap names."""
+
+
+# ---- what goes in -----------------------------------------------------------------------------------------
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Drafts, and what must hold with them, judged and done in one atomic step. One request is one entry.
+
+    The parts are judged in this order; the first that speaks decides, and then nothing of the entry happens:
+
+    1. `delete`, alone in its entry: TopicNotFound if there is none.
+    2. `create`: the configuration a new topic gets. An existing topic with an equal configuration is left as it is;
+       with another, TopicExists. `create_missing` instead makes unknown topics of the drafts with the default
+       configuration; without either, an unknown topic is TopicNotFound.
+    3. `producer`, per `topic` (`core/producer.py`): a duplicate gets the first answer again (cursors unknown if it is not
+       the last request), StaleProducer, or ProducerGap with `expected`.
+    4. `idempotency_key`, per `topic`, within the topic's window: a duplicate gets the first answer again.
+    5. A draft with an explicit `id`, per topic and source, within the window: dropped as a duplicate. If every draft is
+       one, the entry is, and the answer names where they stand. (A repeated id inside one entry counts too.)
+    6. A closed topic, of any draft: TopicClosed (with `last`). Closing a closed topic again with no drafts is not an error.
+    7. `condition` (`core/condition.py`): ConditionFailed with `position` of the newest match, ConditionUnknowable, or
+       InvalidCursor if its cursor lies beyond the tail.
+
+    Rules 3 to 5 come before 6 so that the retry of a request that closed its topic is a duplicate, not an error.
+    `close` closes `topic` after the drafts are placed, in the same step.
+    """
+
+    topic: str
+    drafts: Sequence[Draft] = ()
+    create: TopicConfig | None = None
+    create_missing: bool = True
+    producer: Producer | None = None
+    idempotency_key: str | None = None
+    condition: Condition | None = None
+    close: bool = False
+    delete: bool = False
+
+
+# ---- what comes back --------------------------------------------------------------------------------------
+
+
+class Receipt(NamedTuple):
+    """What became of an accepted entry.
+
+    `first` and `last` are the positions of its first and last event (None when nothing was placed, or when it is a
+    duplicate of a request too old to be remembered); `count` of events; `created`: its topic did not exist before.
+    """
+
+    epoch: int
+    first: int | None
+    last: int | None
+    count: int
+    duplicate: bool
+    durability: Durability
+    created: bool = False
+
+
+class Appended(NamedTuple):
+    """The outcome of one `append`.
+
+    `previous` and `last`: the log's tail before and after. `results` in the order of the entries, a refusal being
+    the error itself. `events`: all that was placed, in order. `marks`: topics that were closed or deleted, each with
+    the position it took: readers of such a topic whose cursor lies before it must ask the store.
+    """
+
+    epoch: int
+    previous: int
+    last: int
+    results: Sequence[Receipt | TailraceError]
+    events: Sequence[Event]
+    marks: Sequence[tuple[str, int]]
+
+
+GapReason = Literal["removed", "deleted", "epoch", "ahead"]
+
+
+class Gap(NamedTuple):
+    """Events between `requested` and `available` were removed, or never survived. `topics` (at most GAP_TOPICS) where
+    known. Reasons: `removed` by retention, topic `deleted`, the cursor's `epoch` lost its end, or it lies `ahead` of
+    the log. Reading goes on after `available`, which is never before `requested` unless the reason is `epoch` or `ahead`.
+
+    With `removed` and `deleted` the page still carries what is left between `requested` and `last`: a gap says that
+    some events are missing, not that all of them are.
+    """
+
+    reason: GapReason
+    requested: Cursor
+    available: Cursor
+    topics: tuple[str, ...]
+
+
+class Page(NamedTuple):
+    """What a reader gets: selected events in order of position, and how far the log was looked through.
+
+    `last`: everything up to it has been looked at, so it is the reader's next cursor, also when nothing matched.
+    `closed`: every topic of the selection is named in full, exists, is closed, and nothing stands after `last`.
+    """
+
+    events: Sequence[Event]
+    last: Cursor
+    gap: Gap | None = None
+    closed: bool = False
+
+
+class TopicInfo(NamedTuple):
+    """A topic as it stands. `first` and `last`: positions of its oldest and newest kept event (None when empty);
+    `events` and `size` (bytes of data) count what is kept; `created_at` in milliseconds.
+    """
+
+    name: str
+    config: TopicConfig
+    created_at: int
+    closed: bool
+    first: int | None
+    last: int | None
+    events: int
+    size: int
+    removed_through: int
+    compacted_through: int
+
+
+class Swept(NamedTuple):
+    """What one sweep removed. `through`: the topic's mark afterwards, so that the tail forgets what is gone; `more`:
+    the budget was used up, sweep again.
+    """
+
+    events: int
+    size: int
+    through: int
+    more: bool
+
+
+class Hint(NamedTuple):
+    """Something may have been appended, up to `last`, by another writer. May be spurious; may be lost."""
+
+    last: int
+
+
+class Capabilities(NamedTuple):
+    """What a store can do. `durability`: the levels it can reach, weakest first; the last one is the default.
+    `survives`: whether the log outlives the process.
+    """
+
+    name: str
+    durability: tuple[Durability, ...]
+    survives: bool
+
+
+class Store(Protocol):
+    """A backend that keeps one log."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def tip(self) -> Cursor:
+        """The log's epoch and last position. Also the health check: it answers only if the store does."""
+        ...
+
+    async def append(self, entries: Sequence[Entry]) -> Appended:
+        """Judge and place entries, in order, and make them durable, in one atomic step.
+
+        A refused entry never fails its neighbours: its result is its error. Later entries see what earlier ones of the
+        same call did. If the step as a whole cannot be done (disk full, store gone) this raises and nothing of it
+        remains, nor is ever shown. Durability: the strongest level that any topic in the call asks for; each receipt
+        names the level reached, never a stronger one. Raises StoreFull.
+        """
+        ...
+
+    async def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
+        """The next events of `selection` after a cursor: at most `limit` of them and PAGE_BYTES of data.
+
+        A page may be empty and still advance `last`, because the looking-through of what does not match is bounded
+        too. Expired events (`expires_at`) are left out. The cost is bound to the page and the topics selected, never
+        to the length of the log; a reader of one topic is served by an index on (topic, position).
+
+        A gap: the cursor lies before `removed_through` of a selected topic (reason `deleted` if one of
+        them was deleted after the cursor), beyond the end of its past epoch (`epoch`; reading goes on from that end), or beyond
+        the tail (`ahead`; reading goes on from the tail). A cursor of an unknown, newer epoch is `epoch` too, and reading
+        goes on from the beginning. Position 0 in any epoch is the beginning, and never a gap.
+        """
+        ...
+
+    async def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
+        """The same, backwards: events strictly before `before`, newest first; `last` is the position to go on before.
+
+        When there is nothing more, `last` is position 0. No gap and no closing is reported. A cursor beyond the tail
+        means the tail.
+        """
+        ...
+
+    async def seek(self, moment: int) -> Cursor:
+        """The cursor after which every event was recorded at `moment` (milliseconds) or later."""
+        ...
+
+    async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
+        """Existing topics that match, in order of name, starting beyond the name `after`."""
+        ...
+
+    async def describe(self, topic: str) -> TopicInfo:
+        """One topic. Raises TopicNotFound."""
+        ...
+
+    async def configure(self, topic: str, config: TopicConfig) -> TopicInfo:
+        """Replace a topic's configuration, from now on. Raises TopicNotFound, or Unsupported if the store cannot reach
+        its durability (so do entries with `create`).
+        """
+        ...
+
+    async def sweep(self, topic: str, now: int, budget: int) -> Swept:
+        """Remove what the topic's configuration no longer keeps (age, bytes, count, expiry, compaction), at most `budget`
+        events; also forget dedupe memories beyond their window. Raises TopicNotFound.
+        """
+        ...
+
+    def hints(self) -> AsyncIterator[Hint]:
+        """Hints of other writers, until the store closes. A store with a single writer has none, and ends at once."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish the append under way, then close. Closing twice is no error."""
+        ...
