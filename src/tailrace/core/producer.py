@@ -4,15 +4,17 @@ Pure, and the only statement of the rule: stores call `judge` inside the step th
 held to the same case table). State is per topic and producer id. The rule is that of Durable Streams
 (PROTOCOL.md, "Idempotent producers"), which is Kafka's with a number per request instead of per event.
 
-    claim \\ state       none yet      same epoch, next   same epoch, seen   same epoch, later   lower epoch   higher epoch
-    sequence 0          ACCEPT        ACCEPT             DUPLICATE          –                   STALE         ACCEPT
-    sequence n > 0      GAP           ACCEPT             DUPLICATE          GAP                 STALE         GAP
+    the claim's epoch:   first seen   known: next   known: seen before   known: later   lower    higher
+    sequence 0           ACCEPT       ACCEPT        DUPLICATE            (none)         STALE    ACCEPT
+    sequence n > 0       GAP          ACCEPT        DUPLICATE            GAP            STALE    GAP
 """
 
 from __future__ import annotations
 
 import enum
 from typing import NamedTuple
+
+import msgspec
 
 
 class Producer(NamedTuple):
@@ -23,7 +25,7 @@ class Producer(NamedTuple):
     sequence: int
 
 
-class ProducerState(NamedTuple):
+class ProducerState(msgspec.Struct, frozen=True):
     """What a store remembers of a producer in a topic: the last accepted number, and where that request went."""
 
     epoch: int

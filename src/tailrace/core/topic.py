@@ -39,7 +39,7 @@ def check_pattern(pattern: str) -> str:
     for segment in pattern.split("/"):
         if "*" in segment and segment not in ("*", "**"):
             raise InvalidPattern(
-                f"{_short(pattern)} is not a pattern: a wildcard fills a whole segment, '*' for one and '**' for any number."
+                f"{_short(pattern)} is not a pattern: '*' (one segment) and '**' (any number) fill whole segments."
             )
     return pattern
 

@@ -49,12 +49,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     2. `create`: the configuration a new topic gets. An existing topic with an equal configuration is left as it is;
        with another, TopicExists. `create_missing` instead makes unknown topics of the drafts with the default
        configuration; without either, an unknown topic is TopicNotFound.
-    3. `producer`, per `topic` (`core/producer.py`): a duplicate gets the first answer again (cursors unknown if it is not
-       the last request), StaleProducer, or ProducerGap with `expected`.
+    3. `producer`, per `topic` (`core/producer.py`): a duplicate gets the first answer again (cursors unknown
+       if it is not the last request), StaleProducer, or ProducerGap with `expected`.
     4. `idempotency_key`, per `topic`, within the topic's window: a duplicate gets the first answer again.
-    5. A draft with an explicit `id`, per topic and source, within the window: dropped as a duplicate. If every draft is
-       one, the entry is, and the answer names where they stand. (A repeated id inside one entry counts too.)
-    6. A closed topic, of any draft: TopicClosed (with `last`). Closing a closed topic again with no drafts is not an error.
+    5. A draft with an explicit `id`, per topic and source, within the window: dropped as a duplicate. If every
+       draft is one, the entry is, and the answer names where they stand. (A repeated id inside one entry counts too.)
+    6. A closed topic, of any draft: TopicClosed (with `last`). Closing a closed topic again without drafts is fine.
     7. `condition` (`core/condition.py`): ConditionFailed with `position` of the newest match, ConditionUnknowable, or
        InvalidCursor if its cursor lies beyond the tail.
 
@@ -76,7 +76,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 # ---- what comes back --------------------------------------------------------------------------------------
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True):
     """What became of an accepted entry.
 
     `first` and `last` are the positions of its first and last event (None when nothing was placed, or when it is a
@@ -114,7 +114,7 @@ GapReason = Literal["removed", "deleted", "epoch", "ahead"]
 class Gap(NamedTuple):
     """Events between `requested` and `available` were removed, or never survived. `topics` (at most GAP_TOPICS) where
     known. Reasons: `removed` by retention, topic `deleted`, the cursor's `epoch` lost its end, or it lies `ahead` of
-    the log. Reading goes on after `available`, which is never before `requested` unless the reason is `epoch` or `ahead`.
+    the log. Reading goes on after `available`, which lies before `requested` only for `epoch` and `ahead`.
 
     With `removed` and `deleted` the page still carries what is left between `requested` and `last`: a gap says that
     some events are missing, not that all of them are.
@@ -211,9 +211,9 @@ class Store(Protocol):
         to the length of the log; a reader of one topic is served by an index on (topic, position).
 
         A gap: the cursor lies before `removed_through` of a selected topic (reason `deleted` if one of
-        them was deleted after the cursor), beyond the end of its past epoch (`epoch`; reading goes on from that end), or beyond
-        the tail (`ahead`; reading goes on from the tail). A cursor of an unknown, newer epoch is `epoch` too, and reading
-        goes on from the beginning. Position 0 in any epoch is the beginning, and never a gap.
+        them was deleted after the cursor), beyond the end of its past epoch (`epoch`; reading goes on from that end), or
+        beyond the tail (`ahead`; reading goes on from the tail). A cursor of an unknown, newer epoch is `epoch` too, and
+        reading goes on from the beginning. Position 0 in any epoch is the beginning, and never a gap.
         """
         ...
 
@@ -244,8 +244,8 @@ class Store(Protocol):
         ...
 
     async def sweep(self, topic: str, now: int, budget: int) -> Swept:
-        """Remove what the topic's configuration no longer keeps (age, bytes, count, expiry, compaction), at most `budget`
-        events; also forget dedupe memories beyond their window. Raises TopicNotFound.
+        """Remove what the topic's configuration no longer keeps (age, bytes, count, expiry, compaction), at most
+        `budget` events; also forget dedupe memories beyond their window. Raises TopicNotFound.
         """
         ...
 
