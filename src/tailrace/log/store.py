@@ -210,10 +210,10 @@ class Store(Protocol):
         too. Expired events (`expires_at`) are left out. The cost is bound to the page and the topics selected, never
         to the length of the log; a reader of one topic is served by an index on (topic, position).
 
-        A gap: the cursor lies before `removed_through` of a selected topic (reason `deleted` if one of
-        them was deleted after the cursor), beyond the end of its past epoch (`epoch`; reading goes on from that end), or
-        beyond the tail (`ahead`; reading goes on from the tail). A cursor of an unknown, newer epoch is `epoch` too, and
-        reading goes on from the beginning. Position 0 in any epoch is the beginning, and never a gap.
+        A gap: the cursor lies before `removed_through` of a selected topic (reason `deleted` if one of them was
+        deleted after the cursor), beyond the end of its past epoch (`epoch`; reading goes on from that end), or
+        beyond the tail (`ahead`; reading goes on from the tail). A cursor of an unknown, newer epoch is `epoch` too,
+        and reading goes on from the beginning. Position 0 in any epoch is the beginning, and never a gap.
         """
         ...
 
