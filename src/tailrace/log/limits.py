@@ -18,6 +18,8 @@ class LogLimits:
     """The most bytes of data of one group commit."""
     waiting_bytes: int = 64 * 1024 * 1024
     """Bytes of data that may wait to be committed; beyond it a publish is refused with `overloaded`."""
+    commit_seconds: float = 30.0
+    """How long the store may take to answer before new publishes are refused with `overloaded`."""
     tail_events: int = 20_000
     """The newest events kept in memory for live readers."""
     tail_bytes: int = 16 * 1024 * 1024

@@ -1,0 +1,68 @@
+"""Removes what topics no longer keep, every so often and in small steps.
+
+Between two steps publishes get their turn. Whatever is removed, the tail sends readers that would have seen it to
+the store, which knows whether that is a gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from tailrace.errors import TailraceError, TopicNotFound
+from tailrace.log.limits import LogLimits
+from tailrace.log.store import Store
+from tailrace.log.tail import Tail
+
+logger = logging.getLogger(__name__)
+
+
+class Janitor:
+    """Sweeps every topic of a store every `sweep_seconds`."""
+
+    def __init__(self, store: Store, tail: Tail, limits: LogLimits, clock: Callable[[], int]) -> None:
+        self._store = store
+        self._tail = tail
+        self._limits = limits
+        self._clock = clock
+        self.sweeps = 0
+        self.removed_events = 0
+        self.failure: str | None = None
+
+    async def run(self) -> None:
+        """Sweep for ever. A failure is remembered for `/readyz`, and tried again at the next turn."""
+        while True:
+            await asyncio.sleep(self._limits.sweep_seconds)
+            try:
+                await self.sweep()
+            except TailraceError as error:
+                self.failure = error.sentence
+                logger.warning("the sweep stopped half-way: %s", error.sentence)
+            else:
+                self.failure = None
+
+    async def sweep(self) -> int:
+        """Sweep every topic once; answers how many events were removed."""
+        removed = 0
+        name = ""
+        while topics := await self._store.topics("**", after=name):
+            for topic in topics:
+                removed += await self._sweep_topic(topic.name)
+            name = topics[-1].name
+        self.sweeps += 1
+        self.removed_events += removed
+        return removed
+
+    async def _sweep_topic(self, topic: str) -> int:
+        removed = 0
+        more = True
+        while more:
+            try:
+                swept = await self._store.sweep(topic, self._clock(), self._limits.sweep_events)
+            except TopicNotFound:  # deleted meanwhile
+                return removed
+            self._tail.divert(topic, swept.through)
+            removed += swept.events
+            more = swept.more
+        return removed

@@ -1,0 +1,179 @@
+"""The log: publish into it, follow it. The heart of the system; the rest of `log/` are its parts.
+
+The log is the truth, a cursor belongs to the reader, a notification is only a hint. So `publish` is append, push,
+wake, in that order, and `follow` is look, hand out, wait: replay and live are the same loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from typing import NamedTuple
+
+from tailrace.core.position import Cursor
+from tailrace.core.selection import Selection
+from tailrace.errors import TailraceError
+from tailrace.log.batcher import Batcher
+from tailrace.log.janitor import Janitor
+from tailrace.log.limits import LogLimits
+from tailrace.log.store import Entry, Page, Receipt, Store
+from tailrace.log.tail import Tail
+from tailrace.log.wakeup import Wakeup
+
+logger = logging.getLogger(__name__)
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class LogStatistics(NamedTuple):
+    """What a log is doing. `readers` wait at this moment; `selections` are being read; `tail_*` is kept in memory."""
+
+    epoch: int
+    last: int
+    waiting_bytes: int
+    readers: int
+    selections: int
+    tail_events: int
+    tail_bytes: int
+    sweeps: int
+    swept_events: int
+
+
+class Log:
+    """One durable log over one store. Make it with `Log.open`; it belongs to the event loop it was opened in."""
+
+    def __init__(self, store: Store, limits: LogLimits) -> None:
+        self.store = store
+        self.limits = limits
+        self.wakeup = Wakeup()
+        self.tail = Tail(limits, wall_ms)
+        self.janitor = Janitor(store, self.tail, limits, wall_ms)
+        self.pushed_at = 0.0
+        """When the newest batch was shown to readers (`time.perf_counter`)."""
+        self._batcher = Batcher(self._commit, limits)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, store: Store, limits: LogLimits | None = None) -> Log:
+        """Start at the store's tip, and keep house. The log closes the store when it is closed."""
+        log = cls(store, limits or LogLimits())
+        log.tail.reset(await store.tip())
+        for work in (log.janitor.run(), log._recheck(), log._listen()):
+            log._tasks.append(asyncio.create_task(work))
+        return log
+
+    # ---- publishing ---------------------------------------------------------------------------------------
+
+    async def publish(self, entry: Entry) -> Receipt:
+        """Make an entry durable, then show it to readers. Raises the error that refused it."""
+        return await self._batcher.submit(entry)
+
+    async def publish_many(self, entries: Sequence[Entry]) -> list[Receipt | TailraceError]:
+        """Publish entries together, in order; each gets its receipt, or the error that refused it alone."""
+        answers = [self._batcher.submit(entry) for entry in entries]
+        results = await asyncio.gather(*answers, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, TailraceError):
+                raise result
+        return [result for result in results if isinstance(result, Receipt | TailraceError)]
+
+    async def _commit(self, entries: Sequence[Entry]) -> Sequence[Receipt | TailraceError]:
+        appended = await self.store.append(entries)
+        alone = appended.previous == self.tail.last
+        self.tail.push(appended)
+        self.pushed_at = time.perf_counter()
+        if alone:
+            self.wakeup.wake([event.topic for event in appended.events] + [topic for topic, _ in appended.marks])
+        else:  # another writer came between: its events may be for anybody
+            self.wakeup.wake_all()
+        return appended.results
+
+    # ---- reading ------------------------------------------------------------------------------------------
+
+    async def follow(
+        self, selection: Selection, after: Cursor, *, idle_seconds: float | None = None
+    ) -> AsyncGenerator[Page, None]:
+        """Pages of `selection` after a cursor, for ever; ends after a page that is `closed`.
+
+        The first page comes at once, even if it is empty, so that a reader learns where it stands. Later ones carry
+        events, a gap or the end; an empty one comes when nothing else did for `idle_seconds`, with how far the log was
+        looked through. Close the generator (`aclose`) when done with it.
+        """
+        loop = asyncio.get_running_loop()
+        with self.wakeup.interest(selection) as interest:
+            first, quiet_since = True, loop.time()
+            while True:
+                ticket = interest.hints  # taken before looking: no lost wake-up
+                # The store is asked first: it knows cursors of other epochs, old gaps and closed topics.
+                page = None if first else self.tail.after(selection, after)
+                if page is None:  # too far behind for memory
+                    page = await self.store.read(selection, after, self.limits.page_events)
+                advanced, after = page.last != after, page.last  # looked through, also when nothing matched
+                idle = idle_seconds is not None and loop.time() - quiet_since >= idle_seconds
+                if first or page.events or page.gap or page.closed or idle:
+                    yield page
+                    if page.closed:
+                        return
+                    first, quiet_since = False, loop.time()
+                elif not advanced:
+                    left = None if idle_seconds is None else quiet_since + idle_seconds - loop.time()
+                    await interest.wait_beyond(ticket, left)
+
+    async def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
+        """One page from the store, which knows everything; for history."""
+        return await self.store.read(selection, after, limit)
+
+    # ---- keeping up with other writers --------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        async for hint in self.store.hints():
+            if hint.last > self.tail.last:
+                await self._catch_up()
+
+    async def _recheck(self) -> None:
+        while True:
+            await asyncio.sleep(self.limits.recheck_seconds)
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """If somebody else has written, start the tail anew there and let every reader look."""
+        try:
+            tip = await self.store.tip()
+        except TailraceError as error:
+            logger.debug("the store did not tell its tip: %s", error.sentence)
+            return
+        if self._batcher.busy:  # our own commit may be what is new, and shows what others wrote when it ends
+            return
+        if tip.epoch != self.tail.epoch or tip.position > self.tail.last:
+            self.tail.reset(tip)
+            self.wakeup.wake_all()
+
+    # ---- the rest -----------------------------------------------------------------------------------------
+
+    def statistics(self) -> LogStatistics:
+        """What the log is doing at this moment."""
+        events, size = self.tail.size
+        return LogStatistics(
+            epoch=self.tail.epoch,
+            last=self.tail.last,
+            waiting_bytes=self._batcher.waiting_bytes,
+            readers=self.wakeup.waiters,
+            selections=self.wakeup.interests,
+            tail_events=events,
+            tail_bytes=size,
+            sweeps=self.janitor.sweeps,
+            swept_events=self.janitor.removed_events,
+        )
+
+    async def aclose(self) -> None:
+        """Finish what was taken in, stop keeping house, close the store."""
+        await self._batcher.aclose()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.aclose()

@@ -1,0 +1,141 @@
+"""The newest events of the log, in memory, for those who read live.
+
+Contiguous or empty: a batch is kept only if it follows what is here, else the tail starts anew behind it. So two
+writers of one log can never hide each other's events; whoever is behind the tail's base reads from the store. Pure
+state, no awaits. Sixth stop in the life of an event.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from tailrace.core.event import Event
+from tailrace.core.position import Cursor
+from tailrace.core.retention import expired
+from tailrace.core.selection import Selection
+from tailrace.log.limits import LogLimits
+from tailrace.log.store import PAGE_BYTES, Appended, Page
+
+_SCAN: Final = 4096
+"""The most events one answer looks through, so that a selection that matches nothing does not hold up the others."""
+_REMEMBERED: Final = 512
+"""Pages kept for readers that ask the same: all live readers of one selection do, after every push."""
+
+
+class Tail:
+    """Events after `base`, up to `last`."""
+
+    def __init__(self, limits: LogLimits, clock: Callable[[], int]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self.reset(Cursor(0, 0))
+
+    def reset(self, tip: Cursor) -> None:
+        """Forget everything; what follows `tip` comes next."""
+        self.epoch = tip.epoch
+        self.base = self.last = tip.position
+        self._positions: list[int] = []
+        self._events: list[Event] = []
+        self._bytes = 0
+        self._diverted: dict[str, int] = {}
+        self._plain = True
+        self._pages: dict[tuple[str, int], Page] = {}
+
+    def push(self, appended: Appended) -> None:
+        """Keep what was just appended."""
+        if appended.previous != self.last or appended.epoch != self.epoch:
+            self.reset(Cursor(appended.epoch, appended.previous))
+        self._pages.clear()
+        events = appended.events[-self._limits.tail_events :]
+        self._positions += [event.position for event in events]
+        self._events += events
+        self._bytes += sum([len(event.data) for event in events])
+        self._plain = self._plain and all(
+            event.expires_at is None and not event.topic.startswith("$") for event in events
+        )
+        if len(events) < len(appended.events):
+            self._drop(len(self._events) - len(events))
+        self.last = appended.last
+        for topic, position in appended.marks:
+            self.divert(topic, position)
+        self._trim()
+
+    def divert(self, topic: str, position: int) -> None:
+        """Send readers of `topic` whose cursor lies before `position` to the store: it was closed, deleted or swept."""
+        if position > self.base:
+            self._pages.clear()
+            self._diverted[topic] = max(position, self._diverted.get(topic, 0))
+
+    def after(self, selection: Selection, after: Cursor) -> Page | None:
+        """The next page, perhaps empty, or None if only the store can tell."""
+        if after.epoch != self.epoch or not self.base <= after.position <= self.last:
+            return None
+        if self._diverted and self._is_diverted(selection, after.position):
+            return None
+        if after.position == self.last:
+            return Page((), after)
+        key = (selection.key, after.position)
+        page = self._pages.get(key)
+        if page is None:
+            page = self._page(selection, after.position)
+            if self._plain and len(self._pages) < _REMEMBERED:
+                self._pages[key] = page
+        return page
+
+    def _page(self, selection: Selection, after: int) -> Page:
+        start = bisect_right(self._positions, after)
+        seen = self._events[start : start + _SCAN]
+        whole = self._plain and selection.everything
+        chosen = seen if whole else [event for event in seen if selection.matches(event)]
+        exhausted = start + len(seen) >= len(self._events)
+        last = self.last if exhausted else seen[-1].position
+        kept = chosen[: bounded(chosen, self._limits.page_events)]
+        if len(kept) < len(chosen):
+            last = kept[-1].position
+        if not self._plain:
+            now = self._clock()
+            kept = [event for event in kept if not expired(event.expires_at, now)]
+        return Page(kept, Cursor(self.epoch, last))
+
+    def _is_diverted(self, selection: Selection, after: int) -> bool:
+        return any(after < position and selection.includes(topic) for topic, position in self._diverted.items())
+
+    def _trim(self) -> None:
+        """Forget the oldest when an eighth too much is here, so that a push rarely moves the list."""
+        over = len(self._events) - self._limits.tail_events
+        if over > self._limits.tail_events // 8:
+            self._drop(over)
+        if self._bytes > self._limits.tail_bytes + self._limits.tail_bytes // 8:
+            count, size = 0, self._bytes
+            while size > self._limits.tail_bytes and count < len(self._events):
+                size -= len(self._events[count].data)
+                count += 1
+            self._drop(count)
+
+    def _drop(self, count: int) -> None:
+        if count <= 0:
+            return
+        self.base = self._positions[count - 1]
+        self._bytes -= sum([len(event.data) for event in self._events[:count]])
+        del self._positions[:count]
+        del self._events[:count]
+        self._plain = not self._events or self._plain
+        self._diverted = {topic: position for topic, position in self._diverted.items() if position > self.base}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Events and bytes of data kept."""
+        return len(self._events), self._bytes
+
+
+def bounded(events: Iterable[Event], limit: int) -> int:
+    """How many of `events` make a page: at most `limit`, and PAGE_BYTES of data; at least one, if there is one."""
+    size = 0
+    index = -1
+    for index, event in enumerate(events):
+        size += len(event.data)
+        if index >= limit or (index and size > PAGE_BYTES):
+            return index
+    return index + 1
