@@ -55,6 +55,8 @@ class Log:
         self.janitor = Janitor(store, self.tail, limits, wall_ms)
         self.pushed_at = 0.0
         """When the newest batch was shown to readers (`time.perf_counter`)."""
+        self.failure: TailraceError | None = None
+        """Why the last commit failed as a whole; None once one has worked again."""
         self._batcher = Batcher(self._commit, limits)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -83,7 +85,12 @@ class Log:
         return [result for result in results if isinstance(result, Receipt | TailraceError)]
 
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Receipt | TailraceError]:
-        appended = await self.store.append(entries)
+        try:
+            appended = await self.store.append(entries)
+        except TailraceError as error:
+            self.failure = error
+            raise
+        self.failure = None
         alone = appended.previous == self.tail.last
         self.tail.push(appended)
         self.pushed_at = time.perf_counter()

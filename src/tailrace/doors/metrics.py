@@ -1,0 +1,112 @@
+"""What `/metrics` serves, in Prometheus' text format. The list is documented in docs/reference/metrics.md, and a test
+holds the two together.
+
+Hot paths add to plain integers; the families are built when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from tailrace.log.log import Log
+from tailrace.log.store import Receipt
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+ConnectKind = Literal["first", "resumed", "gap"]
+
+
+class Metrics(Collector):
+    """Counts of one server. `streams` and `polls` are open at this moment."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.streams = 0
+        self.polls = 0
+        self.connects: Counter[str] = Counter()
+        self.polled = 0
+        self.refusals: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.events_in = self.bytes_in = self.duplicates = 0
+        self.events_out = self.bytes_out = 0
+        self.slowest_lag = lambda: 0
+        self.store_up = True
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self._publish_seconds = self._histogram(
+            "tailrace_publish_seconds", "From the first byte of a publish to its answer."
+        )
+        self._delivery_seconds = self._histogram(
+            "tailrace_append_to_socket_seconds",
+            "From an event being shown to readers to its bytes at a stream's socket.",
+        )
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, buckets=_SECONDS, registry=self._registry)
+
+    # ---- what the doors tell ------------------------------------------------------------------------------
+
+    def published(self, receipt: Receipt, size: int, seconds: float) -> None:
+        """A publish was answered."""
+        if receipt.duplicate:
+            self.duplicates += 1
+        else:
+            self.events_in += receipt.count
+            self.bytes_in += size
+        self._publish_seconds.observe(seconds)
+
+    def delivered(self, events: int, size: int) -> None:
+        """Events were written to a stream or an answer."""
+        self.events_out += events
+        self.bytes_out += size
+
+    def reached_socket(self, seconds: float) -> None:
+        """The newest event reached a stream's socket."""
+        self._delivery_seconds.observe(seconds)
+
+    def refused(self, code: str, status: int) -> None:
+        """A request was answered with an error: the caller's (4xx) or ours (5xx)."""
+        (self.errors if status >= 500 else self.refusals)[code] += 1
+
+    # ---- what Prometheus asks -----------------------------------------------------------------------------
+
+    def render(self) -> bytes:
+        """The whole exposition."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """Every family but the histograms."""
+        log = self._log.statistics()
+        yield GaugeMetricFamily("tailrace_streams", "Streams open now.", self.streams)
+        yield GaugeMetricFamily("tailrace_polls", "Long-polls waiting now.", self.polls)
+        yield _labelled("tailrace_connects", "Streams opened, by kind: first, resumed, gap.", "kind", self.connects)
+        yield CounterMetricFamily("tailrace_poll_requests", "Long-polls answered.", self.polled)
+        yield _labelled("tailrace_refusals", "Requests refused (4xx), by code.", "code", self.refusals)
+        yield _labelled("tailrace_errors", "Requests failed (5xx), by code.", "code", self.errors)
+        yield CounterMetricFamily("tailrace_events_in", "Events stored.", self.events_in)
+        yield CounterMetricFamily("tailrace_bytes_in", "Bytes of publish bodies stored.", self.bytes_in)
+        yield CounterMetricFamily("tailrace_duplicates", "Publishes recognised as repeats.", self.duplicates)
+        yield CounterMetricFamily("tailrace_events_out", "Events delivered to readers.", self.events_out)
+        yield CounterMetricFamily("tailrace_bytes_out", "Bytes delivered to readers.", self.bytes_out)
+        yield GaugeMetricFamily("tailrace_slowest_lag", "Positions the slowest stream is behind.", self.slowest_lag())
+        yield GaugeMetricFamily("tailrace_store_up", "1 if the store answered when last asked.", int(self.store_up))
+        yield GaugeMetricFamily("tailrace_log_position", "The log's last position.", log.last)
+        yield GaugeMetricFamily("tailrace_log_epoch", "The log's epoch.", log.epoch)
+        yield GaugeMetricFamily("tailrace_waiting_bytes", "Bytes taken in and not yet stored.", log.waiting_bytes)
+        yield GaugeMetricFamily("tailrace_selections", "Distinct selections being read.", log.selections)
+        yield GaugeMetricFamily("tailrace_tail_events", "Events kept in memory.", log.tail_events)
+        yield GaugeMetricFamily("tailrace_tail_bytes", "Bytes of data kept in memory.", log.tail_bytes)
+        yield CounterMetricFamily("tailrace_swept_events", "Events removed by retention.", log.swept_events)
+
+
+def _labelled(name: str, text: str, label: str, counts: Counter[str]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family

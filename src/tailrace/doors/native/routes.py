@@ -1,0 +1,63 @@
+"""The addresses of the native door."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Route
+
+from tailrace.doors.access import Access
+from tailrace.doors.asgi import Call, Handler, Resource
+from tailrace.doors.describe.page import docs, openapi
+from tailrace.doors.endpoint import Endpoint
+from tailrace.doors.health import Health
+from tailrace.doors.native.pages import History, Poll
+from tailrace.doors.native.publish import Publish
+from tailrace.doors.native.stream import StreamEvents
+from tailrace.doors.native.topics import Topics
+from tailrace.doors.streams import Streams
+from tailrace.errors import NotFound
+
+API = "/api/v1"
+
+
+def native_routes(streams: Streams, access: Access, *, create_topics: bool) -> list[BaseRoute]:
+    """Publish, stream, poll, history and topics."""
+    log, limits, metrics = streams.log, streams.limits, streams.metrics
+
+    def route(path: str, *methods: str, **handlers: Handler) -> Route:
+        endpoint = Endpoint(Resource(handlers), access, metrics)
+        return Route(API + path, endpoint, methods=list(methods) or None)
+
+    publish = Publish(log, limits, metrics, create_topics=create_topics)
+    stream, topics = StreamEvents(streams), Topics(log, limits)
+    return [
+        # Only POST: with any other method the path names a topic that ends in "/events".
+        route("/topics/{topic:path}/events", "POST", POST=publish),
+        route("/events/stream", GET=stream, POST=stream, QUERY=stream),
+        route("/events/poll", GET=Poll(streams)),
+        route("/events/history", GET=History(log, limits, metrics)),
+        route("/topics", GET=topics.list),
+        route("/topics/{topic:path}", **topics.one),
+    ]
+
+
+def operations_routes(streams: Streams, access: Access) -> list[BaseRoute]:
+    """Probes and descriptions, open to all, and metrics, for callers who are known."""
+    metrics = streams.metrics
+    health = Health(streams.log, streams, metrics)
+    return [
+        Route("/livez", Endpoint(Resource({"GET": health.live}), None, metrics)),
+        Route("/readyz", Endpoint(Resource({"GET": health.ready}), None, metrics)),
+        Route("/openapi.json", Endpoint(Resource({"GET": openapi}), None, metrics)),
+        Route("/docs", Endpoint(Resource({"GET": docs}), None, metrics)),
+        Route("/metrics", Endpoint(Resource({"GET": health.metrics}), access, metrics)),
+    ]
+
+
+def nowhere(streams: Streams) -> Endpoint:
+    """What any other address answers."""
+
+    async def refuse(call: Call) -> None:
+        raise NotFound(f"There is nothing at {call.path[:200]}. The API starts at {API}; see /docs.")
+
+    methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "QUERY", "OPTIONS")
+    return Endpoint(Resource(dict.fromkeys(methods, refuse)), None, streams.metrics)

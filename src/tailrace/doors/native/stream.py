@@ -1,0 +1,82 @@
+"""`GET /api/v1/events/stream`: Server-Sent Events. Seventh stop in the life of an event.
+
+`POST` and `QUERY` (RFC 10008) take the same fields as JSON, for selections too long for a query. To a caller whose
+Accept is exactly `text/event-stream` (a browser's EventSource, which gives up for good on most statuses and shows no
+body) errors are streams too: 200, `retry:` and `tailrace.end`. Everybody else gets the status.
+"""
+
+from __future__ import annotations
+
+from tailrace.doors.asgi import NO_STORE, Call, start
+from tailrace.doors.native import params as ask
+from tailrace.doors.native.params import ENDED, SELECTING, STARTING, Params
+from tailrace.doors.streams import HEADERS, Opening, Streams, end
+from tailrace.errors import Draining, Overloaded, TailraceError
+from tailrace.wire import sse
+
+KNOWN = (*SELECTING, *STARTING, "format", "heartbeat")
+LEAST_HEARTBEAT, MOST_HEARTBEAT = 1.0, 60.0
+
+
+class StreamEvents:
+    """The stream handler."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    async def __call__(self, call: Call) -> None:
+        """Open a stream, or say why not in the way the caller can understand."""
+        if call.header(b"last-event-id") == ENDED:
+            await _nothing_more(call)
+            return
+        try:
+            opening = await self._opening(call)
+        except TailraceError as error:
+            if (call.header(b"accept") or "").strip().lower() != "text/event-stream":
+                raise
+            self._streams.metrics.refused(error.code, error.status)
+            await _refuse(call, error, self._streams.limits.retry_milliseconds)
+            return
+        if opening is None:
+            await _nothing_more(call)
+        else:
+            await self._streams.serve(call, opening)
+
+    async def _opening(self, call: Call) -> Opening | None:
+        """The stream that was asked for; None if it had come to its end before."""
+        streams = self._streams
+        if streams.draining:
+            raise Draining
+        if len(streams) >= streams.limits.streams:
+            raise Overloaded(f"{len(streams):,} streams are open, and this server holds no more: try again later.")
+        if call.method in ("GET", "HEAD"):
+            params = Params.of(call, KNOWN)
+        else:
+            params = await Params.of_body(call, KNOWN, streams.limits.body_bytes)
+        cursor = ask.resumed(params, call)
+        opening = Opening(
+            ask.selection(params, call),
+            await ask.starting(params, call, streams.log),
+            params.format,
+            params.number("heartbeat", streams.limits.heartbeat_seconds, LEAST_HEARTBEAT, MOST_HEARTBEAT),
+            resumed=cursor is not None,
+        )
+        page = await opening.look(streams.log)
+        if cursor is not None and page.closed and not page.events and not page.gap:
+            await opening.pages.aclose()
+            return None
+        return opening
+
+
+async def _refuse(call: Call, error: TailraceError, retry_milliseconds: int) -> None:
+    """An error as a stream. A final one carries an id by which the browser's next attempt is known, and told 204."""
+    retry = retry_milliseconds if error.retry else None
+    body = sse.retry(retry_milliseconds)
+    if retry is None:
+        body += b"id: " + ENDED.encode() + b"\n"
+    await call.send(start(200, HEADERS))
+    await call.send({"type": "http.response.body", "body": body + end(error.code, retry, detail=error.sentence)})
+
+
+async def _nothing_more(call: Call) -> None:
+    await call.answer(204, b"", [NO_STORE])

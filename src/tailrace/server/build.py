@@ -1,0 +1,74 @@
+"""The composition root: the only place that sees settings, stores and doors together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tailrace.core.grant import Grant
+from tailrace.doors.access import Access, Key, KeyAccess, OpenAccess
+from tailrace.doors.metrics import Metrics
+from tailrace.doors.native.routes import native_routes, nowhere, operations_routes
+from tailrace.doors.streams import Streams
+from tailrace.log.log import Log
+from tailrace.server.config import Settings
+
+_EXPOSED = ("Tailrace-Next", "Tailrace-More", "Tailrace-Closed", "Tailrace-Gap")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Site:
+    """A log with its doors, as one ASGI application. `streams` are what a shutdown drains."""
+
+    def __init__(self, settings: Settings, log: Log, more_routes: Sequence[BaseRoute] = ()) -> None:
+        self.log = log
+        self.metrics = Metrics(log)
+        self.streams = Streams(log, settings.http, self.metrics)
+        access = make_access(settings)
+        create = settings.topics.create_on_publish
+        router = Router(
+            [
+                *native_routes(self.streams, access, create_topics=create),
+                *operations_routes(self.streams, access),
+                *more_routes,
+            ],
+            redirect_slashes=False,
+            default=nowhere(self.streams),
+        )
+        self._app = _with_cors(router, settings.access.cors_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an ASGI request."""
+        await self._app(scope, receive, send)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    return host in _LOOPBACK or host.startswith("127.")
+
+
+def make_access(settings: Settings) -> Access:
+    """API keys if there are any, else everybody; on loopback the Host header is then checked."""
+    keys = [
+        Key(key.key.get_secret_value(), Grant(key.name, tuple(key.publish), tuple(key.read), tuple(key.manage)))
+        for key in settings.access.keys
+    ]
+    if keys:
+        return KeyAccess(keys)
+    return OpenAccess(settings.access.hosts if is_loopback(settings.host) else None)
+
+
+def _with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY"),
+        allow_headers=["*"],
+        allow_credentials=True,
+        expose_headers=_EXPOSED,
+    )

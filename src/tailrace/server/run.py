@@ -1,0 +1,163 @@
+"""Start, serve, stop. Signals end the server in order: stop accepting, tell the streams, finish publishes, close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from tailrace.errors import ConfigError
+from tailrace.log.log import Log
+from tailrace.server.build import Site
+from tailrace.server.config import Settings
+from tailrace.stores.from_url import open_store
+
+logger = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.001
+"""How long the event loop may keep the interpreter from the store's threads. (Python's own 5 ms outlast a commit.)"""
+_BACKLOG = 4096
+_STALL_CHECK_SECONDS = 5.0
+_NOTSENT_LOWAT_BYTES = 16 * 1024
+
+Ready = Callable[[str], None]
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but streams are drained before it waits for connections, and signals do not end the process."""
+
+    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+        super().__init__(config)
+        self._site = site
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ask to stop on SIGTERM and SIGINT; uvicorn would raise them again afterwards, before the store is closed."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, tell the streams, then wait for what is being answered."""
+        for server in self.servers:
+            server.close()
+        self._site.streams.drain()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, ready: Ready = print) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called with the URL once requests are answered.
+
+    Raises ConfigError, StoreUnusable or StoreLocked if it cannot start.
+    """
+    run(serve_until_stopped(settings, ready))
+
+
+def run(main: object) -> None:
+    """Run a coroutine on the fastest loop there is."""
+    assert asyncio.iscoroutine(main)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main)
+
+
+async def serve_until_stopped(
+    settings: Settings, ready: Ready, make_site: Callable[[Settings, Log], Site] = Site
+) -> None:
+    """Open the store, serve, close the store."""
+    listening = listen(settings)
+    try:
+        log = await Log.open(await open_store(settings.store), settings.log)
+        try:
+            await _serve(settings, make_site(settings, log), listening, ready)
+        finally:
+            await log.aclose()
+    finally:
+        listening.close()
+
+
+async def _serve(settings: Settings, site: Site, listening: socket.socket, ready: Ready) -> None:
+    config = uvicorn.Config(
+        site,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,  # it would print queries, and queries may hold tokens
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(settings.http.drain_seconds),
+    )
+    server = Server(config, site)
+    _raise_file_limit()
+    gc.freeze()  # what start-up made stays: no need to look at it again
+    announcing = asyncio.create_task(_announce(server, listening, ready))
+    stalls = asyncio.create_task(_cut_stalled(site))
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        announcing.cancel()
+        stalls.cancel()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket. Raises ConfigError if the address cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "linux":  # accepted sockets inherit both
+        stalled = int(settings.http.send_timeout_seconds * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT_BYTES)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}.") from error
+    listening.setblocking(False)
+    return listening
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where it exists."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _announce(server: Server, listening: socket.socket, ready: Ready) -> None:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has a flag and no event
+        await asyncio.sleep(0.001)
+    host, port = listening.getsockname()[:2]
+    ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+async def _cut_stalled(site: Site) -> None:
+    while True:
+        await asyncio.sleep(_STALL_CHECK_SECONDS)
+        if cut := site.streams.cut_stalled():
+            logger.info("closed %d streams that took nothing for %g s", cut, site.streams.limits.send_timeout_seconds)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

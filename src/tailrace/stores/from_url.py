@@ -1,0 +1,32 @@
+"""From a store's URL to the open store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from tailrace.errors import ConfigError, nearest
+from tailrace.log.store import Store
+
+SCHEMES = ("memory", "sqlite")
+
+
+async def open_store(url: str) -> Store:
+    """Open `memory://`, `sqlite:///relative.db` or `sqlite:////absolute/path.db`.
+
+    Raises ConfigError for a URL that names no store, StoreUnusable or StoreLocked for a store that cannot be used.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise ConfigError(
+            f"{url!r} names no store: give memory:// or sqlite:///path/to/file.db.{nearest(scheme, SCHEMES)}"
+        )
+    if scheme == "memory":
+        from tailrace.stores.memory import MemoryStore  # noqa: PLC0415 - only what is used is loaded
+
+        return MemoryStore()
+    if not rest.startswith("/") or len(rest) == 1:
+        raise ConfigError(f"{url!r} names no file: a relative path has three slashes, as in sqlite:///tailrace.db.")
+    from tailrace.stores.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is loaded
+
+    return await SqliteStore.open(Path(unquote(rest[1:])))
