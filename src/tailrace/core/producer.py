@@ -26,12 +26,15 @@ class Producer(NamedTuple):
 
 
 class ProducerState(msgspec.Struct, frozen=True):
-    """What a store remembers of a producer in a topic: the last accepted number, and where that request went."""
+    """What a store remembers of a producer in a topic: the last accepted number, and where that request went.
+
+    `first` and `last` are None if that request placed no event (it only closed the topic, say).
+    """
 
     epoch: int
     sequence: int
-    first: int
-    last: int
+    first: int | None
+    last: int | None
     count: int
 
 

@@ -45,21 +45,25 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     The parts are judged in this order; the first that speaks decides, and then nothing of the entry happens:
 
-    1. `delete`, alone in its entry: TopicNotFound if there is none.
+    1. `delete`, alone in its entry: TopicNotFound if there is none. A topic's producers and dedupe memories go with it.
     2. `create`: the configuration a new topic gets. An existing topic with an equal configuration is left as it is;
        with another, TopicExists. `create_missing` instead makes unknown topics of the drafts with the default
-       configuration; without either, an unknown topic is TopicNotFound.
-    3. `producer`, per `topic` (`core/producer.py`): a duplicate gets the first answer again (cursors unknown
-       if it is not the last request), StaleProducer, or ProducerGap with `expected`.
+       configuration; without either, an unknown topic (`topic` itself included) is TopicNotFound.
+    3. `producer`, per `topic` (`core/producer.py`): a duplicate gets the first answer again (`first` and `last` None
+       and `count` 0 if it is not the last request), StaleProducer, or ProducerGap with `expected`.
     4. `idempotency_key`, per `topic`, within the topic's window: a duplicate gets the first answer again.
     5. A draft with an explicit `id`, per topic and source, within the window: dropped as a duplicate. If every
        draft is one, the entry is, and the answer names where they stand. (A repeated id inside one entry counts too.)
-    6. A closed topic, of any draft: TopicClosed (with `last`). Closing a closed topic again without drafts is fine.
+       An id is remembered although retention or compaction has removed its event.
+    6. A closed topic, of any draft that is left: TopicClosed (with `last`, the topic's newest event or None). Closing
+       a closed topic again without drafts is fine, and takes no position.
     7. `condition` (`core/condition.py`): ConditionFailed with `position` of the newest match, ConditionUnknowable, or
-       InvalidCursor if its cursor lies beyond the tail.
+       InvalidCursor if its cursor lies beyond the tail (or the end of its epoch). An expired event counts until it
+       is removed.
 
     Rules 3 to 5 come before 6 so that the retry of a request that closed its topic is a duplicate, not an error.
-    `close` closes `topic` after the drafts are placed, in the same step.
+    "Within the window" means less than the window ago, so a window of 0 remembers nothing. `close` closes `topic`
+    after the drafts are placed, in the same step. `log/judging.py` has the errors and answers that stores share.
     """
 
     topic: str
@@ -80,7 +84,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """What became of an accepted entry.
 
     `first` and `last` are the positions of its first and last event (None when nothing was placed, or when it is a
-    duplicate of a request too old to be remembered); `count` of events; `created`: its topic did not exist before.
+    duplicate of a request too old to be remembered); `count` of events; `created`: its topic did not exist before
+    (of a duplicate never true).
     """
 
     epoch: int
@@ -113,8 +118,9 @@ GapReason = Literal["removed", "deleted", "epoch", "ahead"]
 
 class Gap(NamedTuple):
     """Events between `requested` and `available` were removed, or never survived. `topics` (at most GAP_TOPICS) where
-    known. Reasons: `removed` by retention, topic `deleted`, the cursor's `epoch` lost its end, or it lies `ahead` of
-    the log. Reading goes on after `available`, which lies before `requested` only for `epoch` and `ahead`.
+    known, in order of name. Reasons: `removed` by retention, topic `deleted`, the cursor's `epoch` lost its end, or it
+    lies `ahead` of the log. `available` is the highest mark of the selected topics, or, for `epoch` and `ahead` alone,
+    a position before `requested` after which reading goes on.
 
     With `removed` and `deleted` the page still carries what is left between `requested` and `last`: a gap says that
     some events are missing, not that all of them are.
@@ -157,8 +163,8 @@ class TopicInfo(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What one sweep removed. `through`: the topic's mark afterwards, so that the tail forgets what is gone; `more`:
-    the budget was used up, sweep again.
+    """What one sweep removed. `through`: the higher of the topic's marks afterwards, so that the tail forgets what is
+    gone; `more`: the budget was used up, sweep again.
     """
 
     events: int
@@ -212,8 +218,8 @@ class Store(Protocol):
 
         A gap: the cursor lies before `removed_through` of a selected topic (reason `deleted` if one of them was
         deleted after the cursor), beyond the end of its past epoch (`epoch`; reading goes on from that end), or
-        beyond the tail (`ahead`; reading goes on from the tail). A cursor of an unknown, newer epoch is `epoch` too,
-        and reading goes on from the beginning. Position 0 in any epoch is the beginning, and never a gap.
+        beyond the tail (`ahead`; reading goes on from the tail). A cursor of an unknown epoch is `epoch` too, and
+        reading goes on from the beginning. Position 0 in any epoch is the beginning, and never a gap.
         """
         ...
 
@@ -221,12 +227,12 @@ class Store(Protocol):
         """The same, backwards: events strictly before `before`, newest first; `last` is the position to go on before.
 
         When there is nothing more, `last` is position 0. No gap and no closing is reported. A cursor beyond the tail
-        means the tail.
+        begins with the newest event.
         """
         ...
 
     async def seek(self, moment: int) -> Cursor:
-        """The cursor after which every event was recorded at `moment` (milliseconds) or later."""
+        """The cursor after which stand the events recorded at `moment` (milliseconds) or later, and no others."""
         ...
 
     async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
@@ -244,8 +250,12 @@ class Store(Protocol):
         ...
 
     async def sweep(self, topic: str, now: int, budget: int) -> Swept:
-        """Remove what the topic's configuration no longer keeps (age, bytes, count, expiry, compaction), at most
-        `budget` events; also forget dedupe memories beyond their window. Raises TopicNotFound.
+        """Remove what the topic's configuration no longer keeps, at most `budget` events; also forget dedupe memories
+        beyond their window. Raises TopicNotFound.
+
+        In this order, each judging what those before have left: compaction (of what has a key, all but the newest of
+        each) and expiry, which raise `compacted_through`; then age, bytes and count, from the oldest end, which raise
+        `removed_through`. A mark is the position of the newest event that was removed so.
         """
         ...
 

@@ -1,0 +1,85 @@
+"""What the pure rules' verdicts mean to a publisher: the errors and receipts that every store answers with.
+
+The rules are `core/producer.py` and `core/condition.py`; a store finds the facts, inside the step that stores, and
+asks here. Kept in one place so that no two stores can answer the same entry differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tailrace.core import condition, producer
+from tailrace.core.condition import Judgement
+from tailrace.core.position import Cursor
+from tailrace.core.producer import Producer, ProducerState, Verdict
+from tailrace.core.retention import DURABILITY_ORDER, Durability, TopicConfig
+from tailrace.errors import ConditionFailed, ConditionUnknowable, InvalidCursor, ProducerGap, StaleProducer, Unsupported
+from tailrace.log.store import GapReason
+
+
+def reached(asked: Durability | None, offered: Sequence[Durability]) -> Durability:
+    """The weakest level on offer that keeps what is asked for; the strongest if nothing is. Raises Unsupported."""
+    if asked is None:
+        return offered[-1]
+    for level in offered:
+        if DURABILITY_ORDER.index(level) >= DURABILITY_ORDER.index(asked):
+            return level
+    raise Unsupported(f"This log cannot reach durability {asked!r}: {offered[-1]!r} is the most it can do.")
+
+
+def is_remembered(recorded_at: int, now: int, config: TopicConfig) -> bool:
+    """Whether what was recorded at `recorded_at` lies within a topic's window: less than the window ago."""
+    return now - recorded_at < config.dedupe_window_seconds * 1000
+
+
+def resolve(cursor: Cursor, tip: Cursor, ends: Mapping[int, int]) -> tuple[int, GapReason | None]:
+    """The position after which a cursor's reader goes on, and why, if that is not where the cursor stands.
+
+    `ends`: the last position of each past epoch that is known. Position 0 is the beginning in any epoch.
+    """
+    if cursor.position == 0:
+        return 0, None
+    if cursor.epoch == tip.epoch:
+        return (cursor.position, None) if cursor.position <= tip.position else (tip.position, "ahead")
+    end = ends.get(cursor.epoch, 0)
+    return (cursor.position, None) if cursor.position <= end else (end, "epoch")
+
+
+def is_repeated(state: ProducerState | None, claim: Producer) -> bool:
+    """Whether the claim was accepted before. Raises StaleProducer or ProducerGap if it cannot be accepted now."""
+    verdict = producer.judge(state, claim)
+    if verdict is Verdict.STALE:
+        assert state is not None, "only a known producer can be stale"
+        raise StaleProducer(
+            f"Producer {claim.id!r} is at epoch {state.epoch}, and this request has epoch {claim.epoch}: "
+            "a newer instance has taken over.",
+            epoch=state.epoch,
+        )
+    if verdict is Verdict.GAP:
+        expected = producer.expected(state, claim)
+        raise ProducerGap(
+            f"Producer {claim.id!r} sent sequence {claim.sequence}, and {expected} comes next: "
+            "send the missing requests first.",
+            expected=expected,
+            received=claim.sequence,
+        )
+    return verdict is Verdict.DUPLICATE
+
+
+def require_cursor(after: Cursor, tip: Cursor, ends: Mapping[int, int]) -> int:
+    """The position of a condition's cursor. Raises InvalidCursor if no reader can have got it from this log."""
+    position, reason = resolve(after, tip, ends)
+    if reason is not None:
+        raise InvalidCursor(f"The condition's cursor {after} lies beyond this log's end, {tip}: read again first.")
+    return position
+
+
+def require_condition(after: int, newest_match: int | None, removed_through: int) -> None:
+    """Raise ConditionFailed or ConditionUnknowable unless the condition holds (see `core/condition.py`)."""
+    judgement = condition.judge(after, newest_match, removed_through)
+    if judgement is Judgement.FAILED:
+        raise ConditionFailed(
+            f"The event at position {newest_match} is one that the append condition rules out.", position=newest_match
+        )
+    if judgement is Judgement.UNKNOWABLE:
+        raise ConditionUnknowable
