@@ -6,6 +6,7 @@ Hot paths add to plain integers; the families are built when somebody asks.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
@@ -100,6 +101,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily("tailrace_log_epoch", "The log's epoch.", log.epoch)
         yield GaugeMetricFamily("tailrace_waiting_bytes", "Bytes taken in and not yet stored.", log.waiting_bytes)
         yield GaugeMetricFamily("tailrace_selections", "Distinct selections being read.", log.selections)
+        yield GaugeMetricFamily("tailrace_tasks", "Tasks of the event loop.", len(asyncio.all_tasks()))
         yield GaugeMetricFamily("tailrace_tail_events", "Events kept in memory.", log.tail_events)
         yield GaugeMetricFamily("tailrace_tail_bytes", "Bytes of data kept in memory.", log.tail_bytes)
         yield CounterMetricFamily("tailrace_swept_events", "Events removed by retention.", log.swept_events)
