@@ -44,6 +44,7 @@ class Poster(asyncio.Protocol):
 
     def __init__(self, done: asyncio.Event) -> None:
         self.done = done
+        self.answer = b""
         self.request = request_bytes(
             "POST", "/api/v1/topics/single/events", payload(1), Content_Type="application/json"
         )
@@ -61,7 +62,11 @@ class Poster(asyncio.Protocol):
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
-        assert data.startswith(b"HTTP/1.1 201"), data
+        self.answer += data
+        if not self.answer.endswith(b"}"):  # the head comes first
+            return
+        assert self.answer.startswith(b"HTTP/1.1 201"), self.answer
+        self.answer = b""
         latencies.append(time.perf_counter() - self.began)
         self.post()
 

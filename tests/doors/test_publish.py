@@ -155,7 +155,7 @@ def test_bad_input_gets_a_problem_that_says_what_to_do(
     assert stored(client, topic) == []
 
 
-@pytest.mark.parametrize("name", ["a//b", "../a", "a/*", "$system/x", "a%00b", "a,b", "x" * 600])
+@pytest.mark.parametrize("name", ["a//b", "%2E%2E/a", "a/*", "$system/x", "a%00b", "a,b", "x" * 600])
 def test_a_bad_topic_is_refused(client: Client, name: str) -> None:
     response = client.post(client.base_url.copy_with(raw_path=f"/api/v1/topics/{name}/events".encode()), json=1)
     assert (response.status_code, response.json()["code"]) == (400, "invalid_topic"), response.text

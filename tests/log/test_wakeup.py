@@ -43,10 +43,12 @@ async def test_a_waiter_is_woken() -> None:
 
 async def test_a_wait_ends_with_its_timeout() -> None:
     wakeup = Wakeup()
+    wheel = asyncio.create_task(wakeup.turn())
     with wakeup.interest(Selection(["a"])) as interest:
         assert await interest.wait_beyond(interest.hints, 0.001) is False
         assert await interest.wait_beyond(interest.hints, 0) is False
         assert wakeup.waiters == 0
+    wheel.cancel()
 
 
 async def test_a_cancelled_waiter_leaves_nothing_behind_and_the_others_wait_on() -> None:

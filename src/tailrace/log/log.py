@@ -65,7 +65,7 @@ class Log:
         """Start at the store's tip, and keep house. The log closes the store when it is closed."""
         log = cls(store, limits or LogLimits())
         log.tail.reset(await store.tip())
-        for work in (log.janitor.run(), log._recheck(), log._listen()):
+        for work in (log.wakeup.turn(), log.janitor.run(), log._recheck(), log._listen()):
             log._tasks.append(asyncio.create_task(work))
         return log
 
