@@ -1,4 +1,15 @@
+"""What all tests share: the event loop they run in, and how Hypothesis behaves."""
+
+from __future__ import annotations
+
+import os
+
 import pytest
+from hypothesis import settings
+
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture

@@ -1,0 +1,164 @@
+"""A topic of the memory store: its events, what it remembers of earlier requests, and its sweeping."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+import msgspec
+
+from tailrace.core.event import Event
+from tailrace.core.producer import ProducerState
+from tailrace.core.retention import TopicConfig, cutoff, excess, expired
+from tailrace.log.judging import is_remembered
+from tailrace.log.store import TopicInfo
+from tailrace.stores.memory.sequence import position_of
+
+_FORGOTTEN: Final = 2
+"""Stale memories dropped for each new one, so that there are never many."""
+
+
+class Answer(NamedTuple):
+    """Where a request's events went, and when."""
+
+    recorded_at: int
+    first: int | None
+    last: int | None
+    events: int
+
+
+class Memory(OrderedDict[tuple[str, ...], Answer]):
+    """Answers to give again, oldest first; those beyond the topic's window are forgotten."""
+
+    def within(self, key: tuple[str, ...], now: int, config: TopicConfig) -> Answer | None:
+        """The answer, if it lies within the window."""
+        answer = self.get(key)
+        return answer if answer is not None and is_remembered(answer.recorded_at, now, config) else None
+
+    def remember(self, key: tuple[str, ...], answer: Answer, config: TopicConfig) -> None:
+        """Keep an answer that is newer than all others."""
+        self.forget(answer.recorded_at, config, _FORGOTTEN)
+        self[key] = answer
+        self.move_to_end(key)
+
+    def forget(self, now: int, config: TopicConfig, most: int) -> None:
+        """Drop at most that many of the answers that lie beyond the window."""
+        for _ in range(min(most, len(self))):
+            key, answer = next(iter(self.items()))
+            if is_remembered(answer.recorded_at, now, config):
+                return
+            del self[key]
+
+
+class Marks(msgspec.Struct):
+    """What outlives a topic: see `TopicInfo`; `deleted_at` is the position that its last deletion took."""
+
+    removed_through: int = 0
+    compacted_through: int = 0
+    deleted_at: int = 0
+
+    @property
+    def highest(self) -> int:
+        """Before this position something may be missing."""
+        return max(self.removed_through, self.compacted_through)
+
+
+class Topic:
+    """A topic that exists."""
+
+    def __init__(self, name: str, config: TopicConfig, created_at: int, marks: Marks) -> None:
+        self.name = name
+        self.config = config
+        self.created_at = created_at
+        self.marks = marks
+        self.closed = False
+        self.events: list[Event] = []
+        self.size = 0
+        self.may_expire = False  # whether any event ever had a time of its own
+        self.producers: dict[str, ProducerState] = {}
+        self.keys = Memory()
+        self.ids = Memory()
+        self._condemned: list[Event] | None = None  # by the sweep under way, oldest first
+
+    @property
+    def last(self) -> int | None:
+        """The position of its newest event."""
+        return self.events[-1].position if self.events else None
+
+    def info(self) -> TopicInfo:
+        """The topic as it stands."""
+        return TopicInfo(
+            self.name,
+            self.config,
+            self.created_at,
+            self.closed,
+            self.events[0].position if self.events else None,
+            self.last,
+            len(self.events),
+            self.size,
+            self.marks.removed_through,
+            self.marks.compacted_through,
+        )
+
+    def configure(self, config: TopicConfig) -> None:
+        """Replace the configuration; a sweep under way starts anew."""
+        self.config = config
+        self._condemned = None
+
+    def sweep(self, now: int, budget: int) -> list[Event]:
+        """Remove at most `budget` events, oldest first, raising the marks; see `Store.sweep`."""
+        self.keys.forget(now, self.config, budget)
+        self.ids.forget(now, self.config, budget)
+        removed = self._thin(now, budget)
+        if len(removed) < budget:
+            removed += self._shorten(now, budget - len(removed))
+        if len(removed) < budget:
+            self._condemned = None
+        return removed
+
+    def _thin(self, now: int, most: int) -> list[Event]:
+        """Remove events that a newer one of their key replaces, and those whose own time is up."""
+        if self._condemned is None:
+            self._condemned = self._condemn(now)
+        removed = self._condemned[:most]
+        if removed:
+            del self._condemned[:most]
+            self.size -= sum([len(event.data) for event in removed])
+            gone = {event.position for event in removed}
+            start = bisect_left(self.events, removed[0].position, key=position_of)
+            end = bisect_left(self.events, removed[-1].position, key=position_of) + 1
+            self.events[start:end] = [event for event in self.events[start:end] if event.position not in gone]
+            self.marks.compacted_through = max(self.marks.compacted_through, removed[-1].position)
+        return removed
+
+    def _condemn(self, now: int) -> list[Event]:
+        if self.config.compaction == "off" and not self.may_expire:
+            return []
+        newest: dict[str | None, int] = {}
+        if self.config.compaction == "key":
+            newest = {event.key: event.position for event in self.events if event.key is not None}
+        return [
+            event
+            for event in self.events
+            if newest.get(event.key, 0) > event.position or expired(event.expires_at, now)
+        ]
+
+    def _shorten(self, now: int, most: int) -> list[Event]:
+        """Remove from the oldest end what is too old or too much."""
+        over_events, over_bytes = excess(self.config.retention, len(self.events), self.size)
+        count = over_events
+        oldest_kept = cutoff(self.config.retention, now)
+        if oldest_kept is not None:
+            count = max(count, bisect_left(self.events, oldest_kept, key=attrgetter("recorded_at")))
+        reached = size = 0
+        while size < over_bytes and reached < most:
+            size += len(self.events[reached].data)
+            reached += 1
+        removed = self.events[: min(max(count, reached), most)]
+        if removed:
+            del self.events[: len(removed)]
+            self.size -= sum([len(event.data) for event in removed])
+            self.marks.removed_through = max(self.marks.removed_through, removed[-1].position)
+        return removed

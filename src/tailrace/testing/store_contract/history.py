@@ -1,0 +1,288 @@
+"""Long random histories, told to the store and to the model: what they answer must agree.
+
+A store may look through less than the whole log for a page, so pages are held to what is promised of them: exactly
+the selected events up to `last`, within the bounds, and getting on to the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tailrace.core.condition import Condition
+from tailrace.core.event import Draft
+from tailrace.core.position import Cursor
+from tailrace.core.producer import Producer
+from tailrace.core.retention import Retention, TopicConfig
+from tailrace.core.selection import Selection
+from tailrace.errors import TopicNotFound
+from tailrace.log.store import Entry, Page, Store
+from tailrace.testing.store_contract.model import Model
+from tailrace.testing.store_contract.subject import PAGES_MAX, Clock, Subject
+
+EXAMPLES = int(os.environ.get("TAILRACE_EXAMPLES", "40"))
+"""How many histories are told."""
+STEPS = 40
+
+_topics = st.sampled_from(["a", "a/b", "b", "b/ü", "$dead/a"])
+_selections = st.sampled_from(
+    [
+        Selection(),
+        Selection(["a"]),
+        Selection(["a", "b"]),
+        Selection(["a/**", "b"]),
+        Selection(["*/*"]),
+        Selection(["$dead/*", "b/*"]),
+        Selection(["**"], types=["paid"]),
+        Selection(["**"], tags=["x"]),
+        Selection(["a"], types=["paid"], tags=["x", "y"]),
+        Selection(within=["b/**", "a"]),
+    ]
+)
+_configs = st.sampled_from(
+    [
+        TopicConfig(),
+        TopicConfig(retention=Retention(max_events=3)),
+        TopicConfig(retention=Retention(max_bytes=5)),
+        TopicConfig(retention=Retention(max_age_seconds=1), dedupe_window_seconds=1),
+        TopicConfig(retention=Retention(max_events=2), compaction="key"),
+        TopicConfig(compaction="key", dedupe_window_seconds=0),
+    ]
+)
+_lags = st.integers(-1, 30)
+"""How far a cursor lies behind the tip; -1 is ahead of it."""
+_drafts = st.builds(
+    Draft,
+    topic=_topics,
+    data=st.sampled_from([b"", b"1", b"\0\xff", b"4444"]),
+    type=st.sampled_from(["message", "paid"]),
+    content_type=st.sampled_from(["application/json", None]),
+    id=st.sampled_from([None, None, "1", "2"]),
+    source=st.sampled_from([None, None, "//s", "/topics/a"]),
+    key=st.sampled_from([None, "k", "l"]),
+    tags=st.sampled_from([(), ("x",), ("x", "y")]),
+    expires_at=st.sampled_from([None, None, None, 0, 500]),  # from now; see `_told`
+)
+
+
+_T = TypeVar("_T")
+
+
+def _rarely(strategy: st.SearchStrategy[_T]) -> st.SearchStrategy[_T | None]:
+    return st.one_of(st.none(), st.none(), st.none(), strategy)
+
+
+_entries = st.fixed_dictionaries(
+    {
+        "topic": _topics,
+        "drafts": st.lists(_drafts, max_size=3),
+        "create": _rarely(_configs),
+        "create_missing": st.sampled_from([True, True, True, False]),
+        "producer": _rarely(st.builds(Producer, st.sampled_from("pq"), st.integers(0, 1), st.integers(0, 2))),
+        "idempotency_key": _rarely(st.sampled_from(["1", "2"])),
+        "condition": _rarely(st.tuples(_selections, _lags)),
+        "close": _rarely(st.just(True)).map(bool),
+    }
+)
+"""What makes an entry; times and cursors are relative, for they depend on where the log then is."""
+_deletions = st.fixed_dictionaries({"topic": _topics, "delete": st.just(True)})
+
+
+class History(RuleBasedStateMachine):
+    """One log and its model. A subclass names the subject."""
+
+    subject: Subject
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock = Clock()
+
+    def run(self, answer: Coroutine[object, object, _T]) -> _T:
+        """What the store answers."""
+        return self.runner.run(answer)
+
+    def cursor(self, lag: int) -> Cursor:
+        """A cursor so far behind the tip."""
+        return Cursor(self.model.epoch, max(0, self.model.tip - lag))
+
+    @initialize()
+    def begin(self) -> None:
+        """A new log."""
+        self.store: Store = self.run(self.subject.make_store(self.clock))
+        self.model = Model(self.run(self.store.tip()), self.clock.now)
+
+    def teardown(self) -> None:
+        """Close what was opened."""
+        if hasattr(self, "store"):
+            self.run(self.store.aclose())
+        self.runner.close()
+
+    # ---- what changes the log -------------------------------------------------------------------------------
+
+    @rule(parts=st.lists(st.one_of(_entries, _entries, _entries, _deletions), min_size=1, max_size=3))
+    def append(self, parts: list[dict[str, Any]]) -> None:
+        """Entries of every kind, in one step."""
+        entries = [self._entry(one) for one in parts]
+        self.model.take(entries, self.run(self.store.append(entries)))
+
+    @rule(topic=_topics, drafts=st.lists(_drafts, min_size=1, max_size=5))
+    def publish(self, topic: str, drafts: list[Draft]) -> None:
+        """Plain publishing to one topic, so that there is something to read."""
+        drafts = [msgspec.structs.replace(draft, topic=topic, id=None) for draft in drafts]
+        self.append([{"topic": topic, "drafts": drafts}])
+
+    def _entry(self, parts: dict[str, Any]) -> Entry:
+        drafts = [
+            draft
+            if draft.expires_at is None
+            else msgspec.structs.replace(draft, expires_at=self.clock.now + draft.expires_at)
+            for draft in parts.get("drafts", ())
+        ]
+        claimed = parts.get("condition")
+        condition = claimed and Condition(claimed[0], self.cursor(claimed[1]))
+        return Entry(**{**parts, "drafts": drafts, "condition": condition})
+
+    @rule(topic=_topics, config=_configs)
+    def configure(self, topic: str, config: TopicConfig) -> None:
+        """A new configuration."""
+        if topic not in self.model.topics:
+            with pytest.raises(TopicNotFound):
+                self.run(self.store.configure(topic, config))
+            return
+        self.model.topics[topic].config = config
+        assert self.run(self.store.configure(topic, config)) == self.model.described(topic)
+
+    @rule(topic=_topics, budget=st.sampled_from([1, 2, 100]))
+    def sweep(self, topic: str, budget: int) -> None:
+        """A whole sweep, in steps."""
+        if topic not in self.model.topics:
+            return
+        before = self.model.described(topic)
+        self.model.sweep(topic)
+        after = self.model.described(topic)
+        events = size = 0
+        for _ in range(PAGES_MAX):
+            swept = self.run(self.store.sweep(topic, self.clock.now, budget))
+            assert swept.events <= budget
+            events, size = events + swept.events, size + swept.size
+            if not swept.more:
+                break
+        assert (events, size) == (before.events - after.events, before.size - after.size)
+        assert swept.through == max(after.removed_through, after.compacted_through)
+
+    @rule(milliseconds=st.sampled_from([1, 400, 1000, 61_000, 121_000]))
+    def wait(self, milliseconds: int) -> None:
+        """Time passes."""
+        self.clock.forward(milliseconds=milliseconds)
+        self.model.now = self.clock.now
+
+    @precondition(lambda self: self.store.capabilities.survives)
+    @rule()
+    def reopen(self) -> None:
+        """The store is closed and its log opened again."""
+        self.store = self.run(self.subject.reopen(self.store, self.clock))
+
+    # ---- what is told of it ---------------------------------------------------------------------------------
+
+    @rule(selection=_selections, lag=st.one_of(_lags, st.just(10**6)), limit=st.integers(1, 6))
+    def read(self, selection: Selection, lag: int, limit: int) -> None:
+        """A reader goes from a cursor to the end."""
+        after = self.cursor(lag)
+        for _ in range(PAGES_MAX):
+            page = self.run(self.store.read(selection, after, limit))
+            self._check(selection, after, limit, page)
+            after = page.last
+            if after.position == self.model.tip:
+                return
+        raise AssertionError(f"{PAGES_MAX} pages did not reach the end of the log")
+
+    @rule(selection=_selections, epochs=st.sampled_from([1, 2]), position=st.integers(0, 50))
+    def read_from_another_epoch(self, selection: Selection, epochs: int, position: int) -> None:
+        """A reader comes with a cursor of an epoch that has not been."""
+        after = Cursor(self.model.epoch + epochs, position)
+        self._check(selection, after, 5, self.run(self.store.read(selection, after, 5)))
+
+    def _check(self, selection: Selection, after: Cursor, limit: int, page: Page) -> None:
+        start, _ = self.model.start(after)
+        last, tip = page.last.position, self.model.tip
+        visible = self.model.visible(selection)
+        assert page.last.epoch == self.model.epoch
+        assert page.gap == self.model.gap(selection, after)
+        assert start <= last <= tip
+        assert list(page.events) == [event for event in visible if start < event.position <= last]
+        assert len(page.events) <= limit
+        if last == tip:
+            assert page.closed == self.model.over(selection)
+            return
+        assert last > start, "a page that is not the last gets on"
+        if page.closed:
+            assert self.model.over(selection)
+            assert not [event for event in visible if event.position > last]
+
+    @rule(selection=_selections, lag=_lags, limit=st.integers(1, 6))
+    def read_back(self, selection: Selection, lag: int, limit: int) -> None:
+        """A reader goes back to the beginning."""
+        before = self.cursor(lag)
+        for _ in range(PAGES_MAX):
+            page = self.run(self.store.read_back(selection, before, limit))
+            last, visible = page.last.position, self.model.visible(selection)
+            expected = [event for event in visible if last <= event.position < before.position]
+            assert list(page.events) == expected[::-1]
+            assert len(page.events) <= limit
+            assert (page.gap, page.closed) == (None, False)
+            if last == 0:
+                return
+            assert last < before.position, "a page that is not the last gets on"
+            before = page.last
+        raise AssertionError(f"{PAGES_MAX} pages did not reach the beginning of the log")
+
+    @rule(ago=st.integers(0, 3000))
+    def seek(self, ago: int) -> None:
+        """A reader asks for a moment."""
+        moment = self.clock.now - ago
+        cursor = self.run(self.store.seek(moment))
+        assert cursor.epoch == self.model.epoch
+        assert all((event.position > cursor.position) == (event.recorded_at >= moment) for event in self.model.events)
+
+    @rule(pattern=st.sampled_from(["**", "*", "a/**", "b/*", "$dead/**", "a"]))
+    def list_topics(self, pattern: str) -> None:
+        """Somebody asks what topics there are."""
+        assert list(self.run(self.store.topics(pattern))) == self.model.listed(pattern)
+
+    @invariant()
+    def both_stand_at_the_same_place(self) -> None:
+        """The tip is where the model says."""
+        if hasattr(self, "store"):
+            assert self.run(self.store.tip()) == (self.model.epoch, self.model.tip)
+
+
+class HistoryChecks(Subject):
+    """The exam's last question."""
+
+    def test_any_history_is_told_as_the_model_tells_it(self) -> None:
+        machine = type("History", (History,), {"subject": self})
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
