@@ -1,6 +1,6 @@
 """TEMP."""
 
-import sys, argparse
+import argparse
 
 
 def main():

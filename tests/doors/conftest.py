@@ -6,10 +6,10 @@ from itertools import count
 
 import httpx2
 import pytest
-from tailrace.wire.sse import ServerSentEvent, SseDecoder
 
 from tailrace.server.run import Running
 from tailrace.testing.server import running_server
+from tailrace.wire.sse import ServerSentEvent, SseDecoder
 
 _numbers = count()
 

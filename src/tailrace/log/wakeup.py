@@ -18,7 +18,6 @@ from typing import Final
 
 from tailrace.core.selection import Selection
 
-
 TICK_SECONDS: Final = 0.1
 """How much later than asked a wait may end."""
 

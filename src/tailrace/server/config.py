@@ -1,8 +1,9 @@
 """TEMP."""
 
-from dataclasses import dataclass, field
-from tailrace.log.limits import LogLimits
+from dataclasses import dataclass
+
 from tailrace.doors.limits import DoorLimits
+from tailrace.log.limits import LogLimits
 
 
 @dataclass(frozen=True)
