@@ -21,7 +21,7 @@ import asyncio
 import uuid
 from collections.abc import Coroutine, Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
@@ -122,7 +122,7 @@ class Work:
         """The same, for code that runs in other threads: its calls block until the event is stored."""
         return ThreadWork(self, asyncio.get_running_loop())
 
-    async def __aenter__(self) -> Work:
+    async def __aenter__(self) -> Self:
         await self._tell(Started(self.name, self.stages))
         return self
 

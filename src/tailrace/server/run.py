@@ -35,8 +35,13 @@ class Running:
 
     def __init__(self, server: Server, site: Site, url: str) -> None:
         self._server = server
+        self._loop = asyncio.get_running_loop()
         self.site = site
         self.url = url
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have the server's event loop call a function. May be called from any thread."""
+        self._loop.call_soon_threadsafe(function, *arguments)
 
     def stop(self) -> None:
         """Ask it to stop, as SIGTERM does. May be called from any thread."""
