@@ -39,9 +39,11 @@ class Process:
 def process() -> Iterator[Process]:
     started = Process("memory://")
     yield started
-    if started.process.poll() is None:
-        started.process.kill()
-        started.process.communicate()
+    started.process.kill()
+    for pipe in (started.process.stdout, started.process.stderr):
+        assert pipe is not None
+        pipe.close()
+    started.process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -128,8 +130,8 @@ def test_ipv6_is_served() -> None:
 def test_a_stream_that_is_cut_comes_back_where_it_was() -> None:
     with running_server() as running, httpx2.Client(base_url=running.url, timeout=20) as client:
         with client.stream("GET", "/api/v1/events/stream") as response:
-            decoder = SseDecoder()
-            [opened] = decoder.feed(next(response.iter_raw()))
+            chunks = response.iter_raw()
+            [opened] = SseDecoder().feed(next(chunks))
             running.call(running.site.streams.cut, json.loads(opened.data)["connection"])
             with pytest.raises(httpx2.RemoteProtocolError):
                 list(response.iter_raw())

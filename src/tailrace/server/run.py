@@ -120,6 +120,7 @@ async def _serve(settings: Settings, site: Site, listening: socket.socket, ready
         access_log=False,  # it would print queries, and queries may hold tokens
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who is in front
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.http.drain_seconds),
     )
