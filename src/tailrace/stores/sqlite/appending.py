@@ -56,9 +56,7 @@ def level_of(entries: Sequence[Entry], topics: Topics) -> Durability:
 class Appending:
     """The state of one append. `tail` is changed as positions are taken."""
 
-    def __init__(
-        self, connection: Connection, pages: Pages, topics: Topics, tail: Tail, level: Durability
-    ) -> None:
+    def __init__(self, connection: Connection, pages: Pages, topics: Topics, tail: Tail, level: Durability) -> None:
         self._connection = connection
         self._pages = pages
         self._topics = topics

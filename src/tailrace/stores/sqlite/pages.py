@@ -84,9 +84,7 @@ _names_decoder: Final = msgspec.json.Decoder(list[tuple[int, str]])
 class Pages:
     """Reads over one connection. `ends` are the past epochs; `clock` says what has expired."""
 
-    def __init__(
-        self, connection: Connection, epoch: int, ends: Mapping[int, int], clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, connection: Connection, epoch: int, ends: Mapping[int, int], clock: Callable[[], int]) -> None:
         self._connection = connection
         self._epoch = epoch
         self.ends = ends

@@ -58,9 +58,7 @@ def stored_source(draft: Draft) -> str:
     return "" if draft.source is None or draft.source == f"/topics/{draft.topic}" else draft.source
 
 
-def events(
-    rows: Sequence[Row], data: bytes, names: Mapping[int, str], epoch_of: Callable[[int], int]
-) -> list[Event]:
+def events(rows: Sequence[Row], data: bytes, names: Mapping[int, str], epoch_of: Callable[[int], int]) -> list[Event]:
     """The events of a page; `data` is that of all of them, one after the other."""
     made: list[Event] = []
     end = 0

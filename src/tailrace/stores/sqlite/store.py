@@ -112,9 +112,7 @@ class SqliteStore:
 
     async def _write(self, method: Callable[..., _T], *arguments: object) -> _T:
         self._require_open()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._writing, functools.partial(method, *arguments)
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._writing, functools.partial(method, *arguments))
 
     def _purge_later(self) -> None:
         """Have the writer remove what deleted topics have left, a little at a time, between whatever else it does."""
