@@ -1,7 +1,7 @@
 """Selections: which events a reader wants, in canonical form.
 
 Two readers with equal selections are the same reader as far as cost goes, so the form is canonical: lists sorted
-and without repeats, patterns that another pattern covers left out, the filter in its own canonical text. Topics
+and without repeats, names that a pattern covers left out, the filter in its own canonical text. Topics
 and types are any-of, tags are all-of. An empty `types` or `tags` asks for nothing in particular.
 """
 
