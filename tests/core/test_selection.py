@@ -115,6 +115,11 @@ def test_topics_and_types_are_any_of_and_tags_all_of() -> None:
     assert not selection.matches(event("a", "t", ("x",)))
 
 
+def test_a_selection_by_topic_alone_asks_nothing_else() -> None:
+    assert Selection(["a"]).matches(event("a", "t", ("x",), "k"))
+    assert not Selection(["a"]).matches(event("b"))
+
+
 def test_a_filter_has_the_last_word() -> None:
     selection = Selection(["a"], filter=Fake("k"))
     assert selection.matches(event("a", key="k"))
