@@ -47,7 +47,7 @@ def hash_files(root: Path, telling: Telling, stopping: threading.Event) -> dict[
     """Hash the files under `root`, and all of them together; a file that cannot be read is counted and left out."""
     started = time.perf_counter()
     telling.stage("list")
-    files = sorted(_files(root))
+    files = _list(root, telling, stopping)
     total = sum(size for _, size in files)
     telling.progress(100, f"{len(files):,} files, {_megabytes(total)}")
     telling.stage("hash")
@@ -87,6 +87,20 @@ def zen() -> str:
     with contextlib.redirect_stdout(io.StringIO()):
         import this  # noqa: PLC0415 - importing it prints it
     return codecs.decode(this.s, "rot13")
+
+
+def _list(root: Path, telling: Telling, stopping: threading.Event) -> list[tuple[Path, int]]:
+    """The files with their sizes, in order of name. How many there are is not known before, so it stays at 0 %."""
+    files: list[tuple[Path, int]] = []
+    told = time.monotonic()
+    for file in _files(root):
+        if stopping.is_set():
+            break
+        files.append(file)
+        if time.monotonic() - told >= TOLD_SECONDS:
+            told = time.monotonic()
+            telling.progress(0, f"{len(files):,} files found")
+    return sorted(files)
 
 
 def _files(root: Path) -> Iterator[tuple[Path, int]]:
