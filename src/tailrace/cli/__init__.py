@@ -53,16 +53,21 @@ def main() -> None:
     sys.exit(0)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tailrace {version('tailrace')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Say the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", is_eager=True, callback=_say_version)
+    ] = False,
 ) -> None:
     """One durable event log, followed live."""
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"tailrace {installed('tailrace')}")
-        raise typer.Exit
 
 
 @app.command()

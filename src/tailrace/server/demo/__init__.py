@@ -7,8 +7,7 @@ import tempfile
 from pathlib import Path
 
 from tailrace.errors import ConfigError
-from tailrace.server.build import is_loopback
-from tailrace.server.config import Settings
+from tailrace.server.config import Settings, is_loopback
 from tailrace.server.demo.app import demo_site
 from tailrace.server.run import Running, listen, serve_until_stopped
 from tailrace.server.run import run as run_loop
