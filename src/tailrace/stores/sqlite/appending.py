@@ -1,0 +1,261 @@
+"""One append: its entries are judged in order and placed, inside the writer's transaction.
+
+Each entry is judged whole before anything of it is done, so that a refusal leaves nothing behind. Facts that the
+rules ask for are fetched for all entries at once; only a condition, which looks at events, has what was gathered
+written first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tailrace.core.condition import Condition
+from tailrace.core.event import Draft, Event, format_time
+from tailrace.core.position import Cursor
+from tailrace.core.producer import ProducerState
+from tailrace.core.retention import Durability, TopicConfig
+from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed, TopicExists, TopicNotFound
+from tailrace.log.judging import is_remembered, is_repeated, reached, require_condition, require_cursor
+from tailrace.log.store import Appended, Entry, Receipt
+from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.memories import Answer, Memories, Place
+from tailrace.stores.sqlite.pages import Pages
+from tailrace.stores.sqlite.placing import Placing
+from tailrace.stores.sqlite.statements import SQL
+from tailrace.stores.sqlite.topics import Topic, Topics
+
+LEVELS: Final[tuple[Durability, ...]] = ("written", "fsync")
+_DEFAULT: Final = TopicConfig()
+_NOTHING: Final = Answer(0, None, None, 0)
+
+
+class Tail(msgspec.Struct):
+    """Where the log ends; `newest_topic` is the highest id of a topic. Changed by appends, put back by failures."""
+
+    epoch: int
+    last: int
+    recorded_at: int
+    newest_topic: int
+
+
+def level_of(entries: Sequence[Entry], topics: Topics) -> Durability:
+    """The strongest level that any topic of these entries asks for."""
+    for entry in entries:
+        created = entry.create or _DEFAULT
+        for name in {entry.topic, *[draft.topic for draft in entry.drafts]}:
+            topic = topics.get(name)
+            config = topic.config if topic is not None else created if name == entry.topic else _DEFAULT
+            if config.durability not in ("memory", "written"):
+                return "fsync"
+    return "written" if entries else "fsync"
+
+
+class Appending:
+    """The state of one append. `tail` is changed as positions are taken."""
+
+    def __init__(self, connection: Connection, pages: Pages, topics: Topics, tail: Tail, level: Durability) -> None:
+        self._connection = connection
+        self._pages = pages
+        self._topics = topics
+        self._tail = tail
+        self._level = level
+        self._previous = tail.last
+        self._now = tail.recorded_at
+        self._time = format_time(tail.recorded_at)
+        self._memories = Memories(connection)
+        self._placing = Placing(connection, tail.recorded_at)
+        self._orphans: list[tuple[int, str]] = []
+        self._events: list[Event] = []
+        self._marks: list[tuple[str, int]] = []
+
+    def run(self, entries: Sequence[Entry]) -> Appended:
+        """Judge and place all entries; what is left is to commit."""
+        names = {entry.topic for entry in entries}.union(*[{d.topic for d in entry.drafts} for entry in entries])
+        ids = {name: topic.id for name in names if (topic := self._topics.get(name)) is not None}
+        self._memories.fetch(entries, ids)
+        results: list[Receipt | TailraceError] = []
+        for entry in entries:
+            try:
+                receipt = self._delete(entry.topic) if entry.delete else self._accept(entry)
+            except (BadInput, Refused) as refusal:
+                results.append(refusal)
+            else:
+                results.append(receipt)
+        if self._tail.last > self._previous:
+            asked = {"last": self._tail.last, "recorded_at": self._tail.recorded_at}
+            self._connection.run(SQL["advance"], asked)
+        self._write()
+        self._memories.write()
+        return Appended(self._tail.epoch, self._previous, self._tail.last, results, self._events, self._marks)
+
+    def _write(self) -> None:
+        """Write all that a statement may look at."""
+        self._topics.write()
+        self._placing.write()
+        if self._orphans:
+            orphans = msgspec.json.encode(self._orphans).decode()
+            self._connection.run(SQL["put_orphans"], {"orphans": orphans})
+            self._orphans = []
+
+    # ---- judging: nothing is changed ------------------------------------------------------------------------
+
+    def _accept(self, entry: Entry) -> Receipt:
+        new = self._judge_topics(entry)
+        known = self._topics.get(entry.topic)
+        repeated = self._judge_repetition(entry, known)
+        if repeated is not None:
+            return self._receipt(repeated, duplicate=True)
+        drafts, standing = self._without_repeated(entry.drafts, new)
+        if standing and not drafts:
+            return self._receipt(Answer(0, min(standing), max(standing), len(standing)), duplicate=True)
+        self._judge_closed(drafts)
+        if entry.condition is not None:
+            self._judge_condition(entry.condition)
+        return self._do(entry, new, drafts, created=known is None)
+
+    def _judge_topics(self, entry: Entry) -> dict[str, TopicConfig]:
+        """Rule 2: the topics that the entry brings into being."""
+        new: dict[str, TopicConfig] = {}
+        if entry.create is not None:
+            reached(entry.create.durability, LEVELS)
+            known = self._topics.get(entry.topic)
+            if known is None:
+                new[entry.topic] = entry.create
+            elif known.config != entry.create:
+                raise TopicExists(f"Topic {entry.topic!r} exists with another configuration.")
+        of_drafts = {draft.topic for draft in entry.drafts}
+        for name in of_drafts | {entry.topic}:
+            if name in new or self._topics.get(name) is not None:
+                continue
+            if name not in of_drafts or not entry.create_missing:
+                raise TopicNotFound(f"There is no topic {name!r}.")
+            new[name] = _DEFAULT
+        return new
+
+    def _judge_repetition(self, entry: Entry, topic: Topic | None) -> Answer | None:
+        """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
+        if entry.producer is not None:
+            state = None if topic is None else self._memories.producer(topic.id, entry.producer.id)
+            if is_repeated(state, entry.producer):
+                assert state is not None, "only a known producer can repeat itself"
+                newest = entry.producer.sequence == state.sequence
+                return Answer(0, state.first, state.last, state.count) if newest else _NOTHING
+        if entry.idempotency_key is None or topic is None:
+            return None
+        answer = self._memories.receipt(topic.id, entry.idempotency_key)
+        return answer if answer is not None and self._is_remembered(answer.recorded_at, topic.config) else None
+
+    def _without_repeated(
+        self, drafts: Sequence[Draft], new: dict[str, TopicConfig]
+    ) -> tuple[Sequence[Draft], set[int]]:
+        """Rule 5: the drafts that are left, and the positions of those that are known by their id."""
+        if not any([draft.id is not None for draft in drafts]):
+            return drafts, set()
+        left: list[Draft] = []
+        standing: set[int] = set()
+        seen: set[tuple[str, str, str]] = set()
+        for draft in drafts:
+            if draft.id is None:
+                left.append(draft)
+                continue
+            topic = self._topics.get(draft.topic)
+            config = new[draft.topic] if topic is None else topic.config
+            name = (draft.topic, draft.source or f"/topics/{draft.topic}", draft.id)
+            place = None if topic is None else self._memories.place(topic.id, draft)
+            if place is not None and self._is_remembered(place.recorded_at, config):
+                standing.add(place.position)
+            elif name not in seen or not self._is_remembered(self._now, config):
+                seen.add(name)
+                left.append(draft)
+        return left, standing
+
+    def _is_remembered(self, recorded_at: int, config: TopicConfig) -> bool:
+        return is_remembered(recorded_at, self._now, config)
+
+    def _judge_closed(self, drafts: Sequence[Draft]) -> None:
+        """Rule 6."""
+        for name in {draft.topic for draft in drafts}:
+            topic = self._topics.get(name)
+            if topic is not None and topic.closed_at is not None:
+                self._write()
+                last = self._connection.number(SQL["newest"], {"topic": topic.id})
+                raise TopicClosed(f"Topic {name!r} is closed: it takes no more events.", topic=name, last=last)
+
+    def _judge_condition(self, condition: Condition) -> None:
+        """Rule 7. A reader of the tip has seen everything, and nobody need look."""
+        tip = Cursor(self._tail.epoch, self._tail.last)
+        after = require_cursor(condition.after, tip, self._pages.ends)
+        if after < tip.position:
+            self._write()
+            newest = self._pages.newest_match(condition.selection, after)
+            require_condition(after, newest, self._pages.highest_mark(condition.selection, after))
+
+    # ---- doing: nothing is refused any more -----------------------------------------------------------------
+
+    def _do(self, entry: Entry, new: dict[str, TopicConfig], drafts: Sequence[Draft], *, created: bool) -> Receipt:
+        for name, config in new.items():
+            self._create(name, config)
+        answer = self._place(drafts)
+        topic = self._topics.get(entry.topic)
+        assert topic is not None, "an accepted entry has a topic"
+        if entry.producer is not None:
+            _, epoch, sequence = entry.producer
+            state = ProducerState(epoch, sequence, answer.first, answer.last, answer.count)
+            self._memories.put_producer(topic.id, entry.producer.id, state)
+        if entry.idempotency_key is not None:
+            self._memories.put_receipt(topic.id, entry.idempotency_key, answer)
+        if entry.close and topic.closed_at is None:
+            topic.closed_at = self._take_position()
+            self._topics.put(topic)
+            self._marks.append((topic.name, topic.closed_at))
+        return self._receipt(answer, created=created)
+
+    def _create(self, name: str, config: TopicConfig) -> None:
+        topic = self._topics.buried(name)
+        if topic is None:
+            self._tail.newest_topic += 1
+            topic = Topic(self._tail.newest_topic, name, config, self._now)
+        else:
+            topic.live, topic.config, topic.created_at = True, config, self._now
+        self._topics.put(topic)
+
+    def _place(self, drafts: Sequence[Draft]) -> Answer:
+        if not drafts:
+            return Answer(self._now, None, None, 0)
+        epoch, first, now = self._tail.epoch, self._tail.last + 1, self._now
+        self._tail.last += len(drafts)
+        topics = self._topics.existing({draft.topic for draft in drafts})
+        sizes: dict[str, list[int]] = {name: [] for name in topics}
+        for position, draft in enumerate(drafts, first):
+            topic = topics[draft.topic]
+            self._events.append(draft.placed(Cursor(epoch, position), first, now, self._time))
+            self._placing.add(position, topic.id, first, draft)
+            sizes[draft.topic].append(len(draft.data))
+            if draft.id is not None and self._is_remembered(now, topic.config):
+                self._memories.put_place(topic.id, draft, Place(now, position))
+        for name, topic in topics.items():
+            self._topics.count(topic, len(sizes[name]), sum(sizes[name]))
+        self._placing.write_if_large()
+        return Answer(self._now, first, self._tail.last, len(drafts))
+
+    def _delete(self, name: str) -> Receipt:
+        """Rule 1: the name moves on to another id, and all that the old id owns is out of reach."""
+        topic = self._topics.get(name)
+        if topic is None:
+            raise TopicNotFound(f"There is no topic {name!r}.")
+        position = self._take_position()
+        self._tail.newest_topic += 1
+        self._orphans.append((topic.id, name))
+        self._topics.put(topic.bury(position, self._tail.newest_topic))
+        self._marks.append((name, position))
+        return self._receipt(_NOTHING)
+
+    def _take_position(self) -> int:
+        self._tail.last += 1
+        return self._tail.last
+
+    def _receipt(self, answer: Answer, *, duplicate: bool = False, created: bool = False) -> Receipt:
+        return Receipt(self._tail.epoch, answer.first, answer.last, answer.count, duplicate, self._level, created)

@@ -1,0 +1,268 @@
+"""Reading: pages forwards and backwards, gaps, the newest event of a condition.
+
+A page is one statement and so one snapshot (`statements.sql: page`). If that statement tells that more must be asked
+to answer (a pattern may select a topic that is new, marks were raised, a topic has just been deleted), the page is
+read again in a transaction, in which everything asked is of one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from tailrace.core.event import Event
+from tailrace.core.position import Cursor
+from tailrace.core.retention import expired
+from tailrace.core.selection import Selection
+from tailrace.log.judging import resolve
+from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
+from tailrace.stores.sqlite import rows
+from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.selecting import Source, Sources
+from tailrace.stores.sqlite.statements import SQL
+
+_END: Final = 2**63 - 1
+"""Beyond every position."""
+_NAMES: Final = 20_000
+"""Names of topics remembered by id."""
+_CHUNK: Final = 5_000
+"""Marks that are fetched at a time."""
+_CONDITION_ROWS: Final = 500
+"""Rows that are looked at a time for a condition."""
+
+
+class Mark(NamedTuple):
+    """What was removed of a topic that is or has been."""
+
+    name: str
+    removed_through: int
+    compacted_through: int
+    deleted_at: int
+
+
+class _Topic(NamedTuple):
+    id: int
+    name: str
+    live: int
+    closed_at: int | None
+    removed_through: int
+    deleted_at: int
+
+
+class _Head(NamedTuple):
+    """What is true at the moment of a page; `topics` are the selected ones, if they are known by name."""
+
+    last: int
+    newest_topic: int
+    removed_through: int
+    found: int
+    orphans: tuple[int, ...]
+    topics: tuple[_Topic, ...]
+
+
+class _Looked(NamedTuple):
+    """What was found: events that match, expired ones included; the last position looked at; whether to the end."""
+
+    head: _Head
+    events: list[Event]
+    through: int
+    exhausted: bool
+    looked: int
+
+
+class _Moved(Exception):
+    """Something changed since the page's snapshot that the page would have to know: read it in a transaction."""
+
+
+_head_decoder: Final = msgspec.json.Decoder(_Head)
+_marks_decoder: Final = msgspec.json.Decoder(list[Mark])
+_names_decoder: Final = msgspec.json.Decoder(list[tuple[int, str]])
+
+
+class Pages:
+    """Reads over one connection. `ends` are the past epochs; `clock` says what has expired."""
+
+    def __init__(self, connection: Connection, epoch: int, ends: Mapping[int, int], clock: Callable[[], int]) -> None:
+        self._connection = connection
+        self._epoch = epoch
+        self.ends = ends
+        self._clock = clock
+        self._sources = Sources(connection)
+        self._names: dict[int, str] = {}
+
+    # ---- forwards and backwards ---------------------------------------------------------------------------
+
+    def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
+        """See `Store.read`."""
+        try:
+            return self._read(selection, after, limit)
+        except _Moved:
+            with self._connection.transaction("BEGIN"):
+                return self._read(selection, after, limit)
+
+    def _read(self, selection: Selection, after: Cursor, limit: int) -> Page:
+        source = self._sources.of(selection)
+        start, _ = resolve(after, Cursor(self._epoch, _END), self.ends)
+        looked = self._look(source, start, _END, source.rows(limit))
+        events, through, exhausted = self._page(source, looked, limit)
+        last = looked.head.last if exhausted else through
+        gap = self._gap(source, after, looked.head)
+        closed = exhausted and self._is_over(selection, looked.head)
+        return Page(events, Cursor(self._epoch, last), gap, closed)
+
+    def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
+        """See `Store.read_back`."""
+        try:
+            return self._read_back(selection, before, limit)
+        except _Moved:
+            with self._connection.transaction("BEGIN"):
+                return self._read_back(selection, before, limit)
+
+    def _read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
+        source = self._sources.of(selection)
+        start, reason = resolve(before, Cursor(self._epoch, _END), self.ends)
+        looked = self._look(source, 0, _END if reason else start, source.rows(limit), backwards=True)
+        events, through, exhausted = self._page(source, looked, limit)
+        return Page(events, Cursor(self._epoch, 0 if exhausted else through))
+
+    def _page(self, source: Source, looked: _Looked, limit: int) -> tuple[list[Event], int, bool]:
+        """What goes on the page, the last position it tells of, and whether that is all there is."""
+        now = self._clock()
+        kept = [event for event in looked.events if not expired(event.expires_at, now)]
+        source.learn(looked.looked, len(kept))
+        if len(kept) > limit:
+            return kept[:limit], kept[limit - 1].position, False
+        return kept, looked.through, looked.exhausted
+
+    # ---- one look -----------------------------------------------------------------------------------------
+
+    def _look(self, source: Source, after: int, before: int, limit: int, *, backwards: bool = False) -> _Looked:
+        candidates, parameters = source.candidates()
+        sql = SQL["page"].replace("{candidates}", candidates).replace("{order}", "DESC" if backwards else "ASC")
+        asked = {"after": after, "before": before, "limit": limit, "bytes": PAGE_BYTES, **parameters}
+        asked["names"] = msgspec.json.encode(source.names or ()).decode()
+        head_text, rows_text, data = self._connection.row(tuple[str, str, bytes | None], sql, asked)
+        head = _head_decoder.decode(head_text)
+        if not source.selection.exact and source.names is not None and head.newest_topic > source.known_through:
+            self._require_snapshot()
+            self._sources.keep_up(source, head.newest_topic)
+            return self._look(source, after, before, limit, backwards=backwards)
+        found = rows.rows_decoder.decode(rows_text)
+        through = found[-1][0] if found else after
+        exhausted = len(found) == head.found
+        events = self._events(source, head, found, data or b"")
+        return _Looked(head, events, through, exhausted, len(found))
+
+    def _events(self, source: Source, head: _Head, found: list[rows.Row], data: bytes) -> list[Event]:
+        if source.narrow:
+            names: Mapping[int, str] = {topic.id: topic.name for topic in head.topics}
+        else:
+            names = self._named({row[1] for row in found}, head)
+        events = rows.events(found, data, names, self._epoch_of)
+        if source.narrow and source.selection.by_topic_alone:
+            return events
+        if head.orphans and not source.narrow:
+            gone = set(head.orphans)
+            events = [event for row, event in zip(found, events, strict=True) if row[1] not in gone]
+        return list(filter(source.selection.matches, events))
+
+    def _named(self, ids: set[int], head: _Head) -> Mapping[int, str]:
+        """The names of topics by id. A name never changes its id, but a deleted topic's id loses its name."""
+        missing = ids.difference(self._names)
+        if missing:
+            asked = {"ids": msgspec.json.encode(missing).decode()}
+            self._names.update(self._connection.json(_names_decoder, SQL["names"], asked))
+            if ids.difference(self._names):
+                self._require_snapshot()
+                raise AssertionError(f"events of unknown topics: {ids.difference(self._names)}, {head.orphans}")
+        names = self._names
+        if len(names) > _NAMES:
+            self._names = {id_: names[id_] for id_ in ids}
+        return names
+
+    def _epoch_of(self, position: int) -> int:
+        """The epoch that a position was taken in."""
+        if self.ends:
+            for epoch, end in sorted(self.ends.items()):
+                if position <= end:
+                    return epoch
+        return self._epoch
+
+    def _require_snapshot(self) -> None:
+        """More must be asked, and of the same moment."""
+        if not self._connection.in_transaction:
+            raise _Moved
+
+    # ---- what else is true of that moment ------------------------------------------------------------------
+
+    def _gap(self, source: Source, after: Cursor, head: _Head) -> Gap | None:
+        start, reason = resolve(after, Cursor(self._epoch, head.last), self.ends)
+        if reason is not None:
+            return Gap(reason, after, Cursor(self._epoch, start), ())
+        if start == 0 or start >= head.removed_through:
+            return None
+        marks: Iterable[Mark]
+        if source.names is not None:
+            marks = [Mark(topic.name, topic.removed_through, 0, topic.deleted_at) for topic in head.topics]
+        else:
+            self._require_snapshot()
+            marks = self._marks(source.selection, start)
+        hit = sorted(mark for mark in marks if mark.removed_through > start)
+        if not hit:
+            return None
+        available = max(mark.removed_through for mark in hit)
+        deleted = any(mark.deleted_at > start for mark in hit)
+        topics = tuple(mark.name for mark in hit[:GAP_TOPICS])
+        return Gap("deleted" if deleted else "removed", after, Cursor(self._epoch, available), topics)
+
+    def _marks(self, selection: Selection, after: int) -> Iterable[Mark]:
+        """The selected topics, of patterns only those that have a mark beyond a position."""
+        if selection.exact:
+            names = msgspec.json.encode(selection.topics).decode()
+            yield from self._connection.json(_marks_decoder, SQL["marks_of"], {"names": names})
+            return
+        name = ""
+        while True:
+            asked = {"after": after, "name": name, "limit": _CHUNK}
+            found = self._connection.json(_marks_decoder, SQL["marked"], asked)
+            yield from (mark for mark in found if selection.includes(mark.name))
+            if len(found) < _CHUNK:
+                return
+            name = found[-1].name
+
+    def _is_over(self, selection: Selection, head: _Head) -> bool:
+        if not selection.exact:
+            return False
+        closed = [topic for topic in head.topics if topic.live and topic.closed_at is not None]
+        return len(closed) == len(selection.topics)
+
+    # ---- conditions ---------------------------------------------------------------------------------------
+
+    def newest_match(self, selection: Selection, after: int) -> int | None:
+        """The position of the newest event of a selection after a position; for the transaction that appends."""
+        source = self._sources.of(selection)
+        before = _END
+        while True:
+            looked = self._look(source, after, before, _CONDITION_ROWS, backwards=True)
+            if looked.events:
+                return looked.events[0].position
+            if looked.exhausted:
+                return None
+            before = looked.through
+
+    def highest_mark(self, selection: Selection, after: int) -> int:
+        """The highest mark of a selection, if it lies after a position; for the transaction that appends."""
+        return max([max(mark[1:3]) for mark in self._marks(selection, after)], default=0)
+
+    # ---- moments ------------------------------------------------------------------------------------------
+
+    def seek(self, moment: int) -> Cursor:
+        """See `Store.seek`."""
+        return self._connection.row(Cursor, SQL["seek"], {"moment": moment})
+
+    def tip(self) -> Cursor:
+        """See `Store.tip`."""
+        epoch, last, _, _ = self._connection.row(tuple[int, int, int, int], SQL["log"])
+        return Cursor(epoch, last)

@@ -1,0 +1,118 @@
+"""Topics as the writer keeps them: the row of each, the most recent ones in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from tailrace.core.retention import TopicConfig
+from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.statements import SQL
+
+_KEPT: Final = 10_000
+"""Topics kept in memory between appends."""
+
+
+class Topic(msgspec.Struct, array_like=True):
+    """A row of `topics`, in the order of its columns. Not `live`: it was deleted, and its marks are what is left."""
+
+    id: int
+    name: str
+    config: TopicConfig
+    created_at: int
+    live: bool = True
+    closed_at: int | None = None
+    deleted_at: int = 0
+    removed_through: int = 0
+    compacted_through: int = 0
+    compared_through: int = 0
+    events: int = 0
+    size: int = 0
+
+    @property
+    def mark(self) -> int:
+        """Before this position something may be missing."""
+        return max(self.removed_through, self.compacted_through)
+
+    def bury(self, position: int, id_: int) -> Topic:
+        """What is left of the topic when it is deleted, under a new id."""
+        return Topic(
+            id_,
+            self.name,
+            self.config,
+            self.created_at,
+            live=False,
+            deleted_at=position,
+            removed_through=position,
+            compacted_through=self.compacted_through,
+        )
+
+
+_topics_decoder: Final = msgspec.json.Decoder(list[Topic])
+
+
+class Topics:
+    """The writer's topics by name. What is changed here is written by `write`, in the transaction of the change."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._kept: OrderedDict[str, Topic] = OrderedDict()
+        self._put: dict[str, Topic] = {}
+        self._counted: dict[str, Topic] = {}
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Have these topics in memory, in one step."""
+        missing = [name for name in names if name not in self._kept]
+        if missing:
+            asked = {"names": msgspec.json.encode(missing).decode()}
+            found = self._connection.json(_topics_decoder, SQL["topics"], asked)
+            self._kept.update((topic.name, topic) for topic in found)
+
+    def get(self, name: str) -> Topic | None:
+        """A topic that was fetched, if it exists."""
+        topic = self._kept.get(name)
+        return topic if topic is not None and topic.live else None
+
+    def existing(self, names: Iterable[str]) -> dict[str, Topic]:
+        """Topics that were fetched and do exist."""
+        return {name: topic for name in names if (topic := self.get(name)) is not None}
+
+    def buried(self, name: str) -> Topic | None:
+        """What is left of a topic that was fetched and is deleted."""
+        topic = self._kept.get(name)
+        return topic if topic is not None and not topic.live else None
+
+    def put(self, topic: Topic) -> None:
+        """A topic is new, or something else than its count has changed."""
+        self._kept[topic.name] = self._put[topic.name] = topic
+
+    def count(self, topic: Topic, events: int, size: int) -> None:
+        """A topic has got more events, or fewer."""
+        topic.events += events
+        topic.size += size
+        self._counted[topic.name] = topic
+
+    def write(self) -> None:
+        """Write what has changed."""
+        if self._put:
+            put = msgspec.json.encode(list(self._put.values())).decode()
+            self._connection.run(SQL["put_topics"], {"topics": put})
+        counted = [
+            (topic.id, topic.events, topic.size) for name, topic in self._counted.items() if name not in self._put
+        ]
+        if counted:
+            self._connection.run(SQL["count_topics"], {"topics": msgspec.json.encode(counted).decode()})
+        self._put, self._counted = {}, {}
+
+    def trim(self) -> None:
+        """Let go of what was not used for longest; called between appends."""
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+    def forget(self) -> None:
+        """Let go of everything: a transaction has failed, and what is here may not be what is stored."""
+        self._kept.clear()
+        self._put, self._counted = {}, {}

@@ -1,0 +1,104 @@
+"""The one writer of a file: appends, configurations, sweeps. Its methods run one at a time, on the writer's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from tailrace.core.retention import Durability, TopicConfig
+from tailrace.errors import TopicNotFound
+from tailrace.log.judging import reached
+from tailrace.log.store import Appended, Entry, Swept
+from tailrace.stores.sqlite.appending import LEVELS, Appending, Tail, level_of
+from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.pages import Pages
+from tailrace.stores.sqlite.statements import SQL
+from tailrace.stores.sqlite.sweeping import Sweeping, purge
+from tailrace.stores.sqlite.topics import Topic, Topics
+
+_PURGED: Final = 500
+"""Events of deleted topics that one step removes, between which appends get their turn."""
+_SYNCHRONOUS: Final[Mapping[Durability, str]] = {"written": "NORMAL", "fsync": "FULL"}
+
+
+class Writer:
+    """Keeps in memory where the log ends and which topics were used last; after a failure it reads both again."""
+
+    def __init__(self, connection: Connection, ends: Mapping[int, int], clock: Callable[[], int]) -> None:
+        self._connection = connection
+        self._ends = ends
+        self._clock = clock
+        self._level: Durability = "fsync"
+        self._topics = Topics(connection)
+        self._tail: Tail | None = None
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self._topics.forget()
+        self._tail = None
+
+    def _known_tail(self) -> Tail:
+        if self._tail is None:
+            self._tail = Tail(*self._connection.row(tuple[int, int, int, int], SQL["log"]))
+            self._pages = Pages(self._connection, self._tail.epoch, self._ends, self._clock)
+        return self._tail
+
+    @contextmanager
+    def _transaction(self, level: Durability) -> Iterator[None]:
+        """All or nothing, at a level of durability; what is in memory is what is stored, whatever happens."""
+        try:
+            if level != self._level:
+                self._connection.run(f"PRAGMA synchronous = {_SYNCHRONOUS[level]}")
+                self._level = level
+            with self._connection.transaction():
+                yield
+        except BaseException:
+            self._look_again()
+            raise
+        self._topics.trim()
+
+    def append(self, entries: Sequence[Entry]) -> Appended:
+        """See `Store.append`."""
+        tail = self._known_tail()
+        self._topics.fetch({entry.topic for entry in entries}.union(*[{d.topic for d in e.drafts} for e in entries]))
+        level = level_of(entries, self._topics)
+        tail.recorded_at = max(tail.recorded_at, self._clock())
+        with self._transaction(level):
+            return Appending(self._connection, self._pages, self._topics, tail, level).run(entries)
+
+    def configure(self, name: str, config: TopicConfig) -> None:
+        """See `Store.configure`."""
+        topic = self._topic(name)
+        reached(config.durability, LEVELS)
+        with self._transaction("fsync"):
+            topic.config = config
+            self._topics.put(topic)
+            self._topics.write()
+
+    def sweep(self, name: str, now: int, budget: int) -> Swept:
+        """See `Store.sweep`."""
+        topic = self._topic(name)
+        with self._transaction("written"):  # if power fails, removal and marks are undone together
+            return Sweeping(self._connection, self._topics, topic, now).run(budget)
+
+    def purge(self) -> bool:
+        """Remove some of what deleted topics have left; answers whether there is more."""
+        if self._connection.number(SQL["orphaned"]) is None:
+            return False
+        with self._transaction("written"):
+            return purge(self._connection, _PURGED)
+
+    def _topic(self, name: str) -> Topic:
+        self._topics.fetch([name])
+        topic = self._topics.get(name)
+        if topic is None:
+            raise TopicNotFound(f"There is no topic {name!r}.")
+        return topic
+
+    def close(self) -> None:
+        """Bring everything into the file itself, and close."""
+        try:
+            self._connection.run("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._connection.close()
