@@ -1,4 +1,4 @@
-"""Writes the parts of docs/reference that the code knows: settings and errors. `make docs`; a test holds them current."""
+"""Write the parts of docs/reference that the code knows: settings and errors (`make docs`)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SETTINGS = """\
 # Settings
 
 A setting is given by a flag of `tailrace serve` (the first four), by an environment variable
-(`TAILRACE_PORT`, `TAILRACE_LOG__PAGE_EVENTS`: two underscores for the dot), or in a file, `tailrace.toml` in the current
-folder or the one that `--config` names. They win in this order. An unknown name is an error. Lists in an environment
-variable are comma-separated, or JSON.
+(`TAILRACE_PORT`, `TAILRACE_LOG__PAGE_EVENTS`: two underscores for the dot), or in a file: `tailrace.toml` in the
+current folder, or the one that `--config` names. They win in this order. An unknown name is an error. Lists in an
+environment variable are comma-separated, or JSON.
 
 | setting | default | what it does |
 |---|---|---|
@@ -25,11 +25,11 @@ ERRORS = """\
 # Errors
 
 Every error that Tailrace answers is a problem document (RFC 9457, `application/problem+json`) with a stable `code`, a
-sentence in `detail` that says what to do, and `retry`: whether the same request can work later. Some carry more, such as
-the `line`, the `parameter`, or a `position`.
+sentence in `detail` that says what to do, and `retry`: whether the same request can work later. Some carry more, such
+as the `line`, the `parameter`, or a `position`.
 
-To a reader whose `Accept` is exactly `text/event-stream` (a browser's `EventSource`) an error is a stream that ends with
-`tailrace.end`, whose `reason` is the code.
+To a reader whose `Accept` is exactly `text/event-stream` (a browser's `EventSource`) an error is a stream that ends
+with `tailrace.end`, whose `reason` is the code.
 
 | code | status | retry | what it means |
 |---|---|---|---|

@@ -14,7 +14,7 @@ SCHEMES = ("memory", "sqlite")
 
 
 async def open_log(url: str, limits: LogLimits | None = None) -> Log:
-    """Open the log of a store: `async with await open_log("sqlite:///events.db") as log`. Raises what `open_store` does."""
+    """The log that a store keeps, open; it closes the store when it is closed. Raises what `open_store` does."""
     return await Log.open(await open_store(url), limits)
 
 
