@@ -10,7 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
@@ -181,6 +182,14 @@ class Log:
             sweeps=self.janitor.sweeps,
             swept_events=self.janitor.removed_events,
         )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Finish what was taken in, stop keeping house, close the store."""

@@ -125,6 +125,7 @@ async def _serve(settings: Settings, site: Site, listening: socket.socket, ready
         timeout_graceful_shutdown=int(settings.http.drain_seconds),
     )
     server = Server(config, site)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
     _raise_file_limit()
     gc.freeze()  # what start-up made stays: no need to look at it again
     announcing = asyncio.create_task(_announce(server, site, listening, ready))
@@ -134,6 +135,11 @@ async def _serve(settings: Settings, site: Site, listening: socket.socket, ready
     finally:
         announcing.cancel()
         stalls.cancel()
+
+
+def _is_no_cut(record: logging.LogRecord) -> bool:
+    """Whether uvicorn tells of anything but a stream that we cut on purpose."""
+    return record.msg != "ASGI callable returned without completing response."
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -152,7 +152,7 @@ class Appending:
         self, drafts: Sequence[Draft], new: dict[str, TopicConfig]
     ) -> tuple[Sequence[Draft], set[int]]:
         """Rule 5: the drafts that are left, and the positions of those that are known by their id."""
-        if not any([draft.id is not None for draft in drafts]):
+        if not any(draft.id is not None for draft in drafts):
             return drafts, set()
         left: list[Draft] = []
         standing: set[int] = set()
@@ -203,7 +203,7 @@ class Appending:
         assert topic is not None, "an accepted entry has a topic"
         if entry.producer is not None:
             _, epoch, sequence = entry.producer
-            state = ProducerState(epoch, sequence, answer.first, answer.last, answer.count)
+            state = ProducerState(epoch, sequence, answer.first, answer.last, answer.events)
             self._memories.put_producer(topic.id, entry.producer.id, state)
         if entry.idempotency_key is not None:
             self._memories.put_receipt(topic.id, entry.idempotency_key, answer)
@@ -258,4 +258,4 @@ class Appending:
         return self._tail.last
 
     def _receipt(self, answer: Answer, *, duplicate: bool = False, created: bool = False) -> Receipt:
-        return Receipt(self._tail.epoch, answer.first, answer.last, answer.count, duplicate, self._level, created)
+        return Receipt(self._tail.epoch, answer.first, answer.last, answer.events, duplicate, self._level, created)

@@ -55,6 +55,7 @@ class Lock:
         try:
             self._connection = Connection(self.path, "mode=rwc", timeout=0)
             try:
+                self._connection.run("PRAGMA journal_mode = MEMORY")  # no second file
                 self._connection.run("BEGIN EXCLUSIVE")
             except BaseException:
                 self._connection.close()

@@ -33,7 +33,7 @@ class Answer(NamedTuple):
     recorded_at: int
     first: int | None
     last: int | None
-    count: int
+    events: int
 
 
 class Place(NamedTuple):
@@ -50,7 +50,7 @@ class _State(NamedTuple):
     sequence: int
     first: int | None
     last: int | None
-    count: int
+    events: int
 
 
 class Memory(Generic[_K, _V]):
@@ -68,7 +68,8 @@ class Memory(Generic[_K, _V]):
         asked = list(keys)
         if asked:
             parameters = {"keys": msgspec.json.encode(asked).decode()}
-            self._known.update(self._connection.json(self._decoder, SQL[self._name], parameters))
+            found = self._connection.json(self._decoder, SQL[self._name], parameters)
+            self._known.update(found)
 
     def get(self, key: _K) -> _V | None:
         """What is remembered under a key that was fetched or put."""

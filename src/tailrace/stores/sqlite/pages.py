@@ -19,7 +19,7 @@ from tailrace.core.selection import Selection
 from tailrace.log.judging import resolve
 from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
 from tailrace.stores.sqlite import rows
-from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.connection import Connection, Value
 from tailrace.stores.sqlite.selecting import Source, Sources
 from tailrace.stores.sqlite.statements import SQL
 
@@ -130,7 +130,7 @@ class Pages:
     def _page(self, source: Source, looked: _Looked, limit: int) -> tuple[list[Event], int, bool]:
         """What goes on the page, the last position it tells of, and whether that is all there is."""
         now = self._clock()
-        kept = [event for event in looked.events if not expired(event.expires_at, now)]
+        kept = [event for event in looked.events if event.expires_at is None or not expired(event.expires_at, now)]
         source.learn(looked.looked, len(kept))
         if len(kept) > limit:
             return kept[:limit], kept[limit - 1].position, False
@@ -156,24 +156,26 @@ class Pages:
         return _Looked(head, events, through, exhausted, len(found))
 
     def _events(self, source: Source, head: _Head, found: list[rows.Row], data: bytes) -> list[Event]:
+        """The events that are selected."""
         if source.narrow:
             names: Mapping[int, str] = {topic.id: topic.name for topic in head.topics}
+            foreign: set[int] = set()
         else:
-            names = self._named({row[1] for row in found}, head)
+            ids = {row[1] for row in found}
+            names = self._named(ids, head)
+            foreign = {id_ for id_ in ids if id_ in head.orphans or not source.selection.includes(names[id_])}
         events = rows.events(found, data, names, self._epoch_of)
-        if source.narrow and source.selection.by_topic_alone:
-            return events
-        if head.orphans and not source.narrow:
-            gone = set(head.orphans)
-            events = [event for row, event in zip(found, events, strict=True) if row[1] not in gone]
-        return list(filter(source.selection.matches, events))
+        if foreign:
+            events = [event for row, event in zip(found, events, strict=True) if row[1] not in foreign]
+        return events if source.selection.by_topic_alone else list(filter(source.selection.matches, events))
 
     def _named(self, ids: set[int], head: _Head) -> Mapping[int, str]:
         """The names of topics by id. A name never changes its id, but a deleted topic's id loses its name."""
         missing = ids.difference(self._names)
         if missing:
             asked = {"ids": msgspec.json.encode(missing).decode()}
-            self._names.update(self._connection.json(_names_decoder, SQL["names"], asked))
+            found = self._connection.json(_names_decoder, SQL["names"], asked)
+            self._names.update(found)
             if ids.difference(self._names):
                 self._require_snapshot()
                 raise AssertionError(f"events of unknown topics: {ids.difference(self._names)}, {head.orphans}")
@@ -225,7 +227,7 @@ class Pages:
             return
         name = ""
         while True:
-            asked = {"after": after, "name": name, "limit": _CHUNK}
+            asked: dict[str, Value] = {"after": after, "name": name, "limit": _CHUNK}
             found = self._connection.json(_marks_decoder, SQL["marked"], asked)
             yield from (mark for mark in found if selection.includes(mark.name))
             if len(found) < _CHUNK:

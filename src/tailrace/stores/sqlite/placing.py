@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from tailrace.core.event import Draft
-from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.connection import Connection, Value
 from tailrace.stores.sqlite.rows import attributes, is_plain
 from tailrace.stores.sqlite.statements import SQL
 
@@ -73,7 +73,7 @@ class Placing:
         if _NUL in encoded:
             self._insert_each(gathered)
             return
-        parameters = {
+        parameters: dict[str, Value] = {
             "rows": encoded.decode(),
             "data": b"".join(gathered.data),
             "recorded_at": self._recorded_at,

@@ -61,20 +61,26 @@ def stored_source(draft: Draft) -> str:
 def events(rows: Sequence[Row], data: bytes, names: Mapping[int, str], epoch_of: Callable[[int], int]) -> list[Event]:
     """The events of a page; `data` is that of all of them, one after the other."""
     made: list[Event] = []
+    if not rows:
+        return made
+    epoch = epoch_of(rows[0][0])
+    if epoch != epoch_of(rows[-1][0]):
+        epoch = 0  # there are two on this page
     end = 0
     for position, topic, entry, recorded_at, size, expires_at, kind, name, source, time, key, tags, more, media in rows:
         start, end = end, end + size
+        of = names[topic]
         made.append(
             Event(
                 position=position,
                 entry=entry,
                 recorded_at=recorded_at,
-                topic=names[topic],
+                topic=of,
                 data=data[start:end],
                 type=kind or DEFAULT_TYPE,
                 content_type=JSON_TYPE if media is None else media or None,
-                id=name or f"{epoch_of(position)}-{position}",
-                source=source or f"/topics/{names[topic]}",
+                id=name or f"{epoch or epoch_of(position)}-{position}",
+                source=source or f"/topics/{of}",
                 time=time or _text(recorded_at),
                 key=key,
                 tags=_tags_decoder.decode(tags) if tags else (),

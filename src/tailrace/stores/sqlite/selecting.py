@@ -37,7 +37,9 @@ class Source:
 
     def __init__(self, selection: Selection) -> None:
         self.selection = selection
-        self.names: list[str] | None = list(filter(selection.includes, selection.topics)) if selection.exact else []
+        self.names: list[str] | None = [] if selection.topics != ("**",) else None
+        if selection.exact:
+            self.names = list(filter(selection.includes, selection.topics))
         self.known_through = -1
         """Up to this id the names of topics have been looked at; -1: not at all."""
         self.scanned = SCANNED_LEAST

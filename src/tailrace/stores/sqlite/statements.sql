@@ -77,8 +77,11 @@ SELECT * FROM events WHERE position > :after AND position < :before
 SELECT * FROM events
 WHERE topic_id = (SELECT id FROM topics WHERE name = :name{n}) AND position > :after AND position < :before
 
--- tagged: Candidates with a tag.
-SELECT events.* FROM event_tags AS tagged CROSS JOIN events ON events.position = tagged.position
+-- tagged: Candidates with a tag, already in order because the position is that of the tag.
+SELECT
+    tagged.position AS position, topic_id, entry, recorded_at, expires_at, type, id, source, time, key, tags, extensions,
+    content_type, data
+FROM event_tags AS tagged CROSS JOIN events ON events.position = tagged.position
 WHERE tagged.tag = :tag AND tagged.position > :after AND tagged.position < :before
 
 -- names: Names of topics by id, deleted ones included while they own something.
@@ -101,11 +104,12 @@ SELECT coalesce(max(id), :id), json_group_array(name) FROM (
 -- newest_topic: The highest id of a topic.
 SELECT coalesce(max(id), 0) FROM topics;
 
--- marked: Topics beyond the name :name, deleted ones included, that have a mark after :after, in order of name.
+-- marked: Topics beyond the name :name, deleted ones included, that have a mark after :after, in order of name. The
+-- plus signs have them found by their marks, which are few, and not by name.
 SELECT json_group_array(json_array(name, removed_through, compacted_through, deleted_at)) FROM (
     SELECT * FROM topics
-    WHERE (removed_through > :after OR compacted_through > :after) AND name > :name
-    ORDER BY name LIMIT :limit
+    WHERE (removed_through > :after OR compacted_through > :after) AND +name > :name
+    ORDER BY +name LIMIT :limit
 );
 
 -- marks_of: The marks of topics, deleted ones included.

@@ -79,7 +79,7 @@ class SqliteStore:
         """
         writing = ThreadPoolExecutor(1, thread_name_prefix="tailrace-writer")
         try:
-            opened = await asyncio.get_running_loop().run_in_executor(writing, _open, path.resolve(), clock)
+            opened = await asyncio.get_running_loop().run_in_executor(writing, _open, path, clock)
         except BaseException:
             writing.shutdown(wait=False)
             raise
@@ -203,6 +203,7 @@ class SqliteStore:
 
 
 def _open(path: Path, clock: Callable[[], int]) -> _Opened:
+    path = path.resolve()
     with ExitStack() as undo:
         lock = lock_and_prepare(path, clock)
         undo.callback(lock.release)
@@ -211,7 +212,8 @@ def _open(path: Path, clock: Callable[[], int]) -> _Opened:
         connection.run("PRAGMA synchronous = FULL")
         connection.run(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.run(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        ends = dict(connection.json(_ends_decoder, SQL["epochs"]))
+        past = connection.json(_ends_decoder, SQL["epochs"])
+        ends = dict(past)
         epoch = connection.row(tuple[int, int, int, int], SQL["log"])[0]
         readers: list[_Reader] = []
         for _ in range(_READERS):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from tailrace.core.retention import Durability, TopicConfig
-from tailrace.errors import TopicNotFound
+from tailrace.errors import TailraceError, TopicNotFound
 from tailrace.log.judging import reached
 from tailrace.log.store import Appended, Entry, Swept
 from tailrace.stores.sqlite.appending import LEVELS, Appending, Tail, level_of
@@ -97,8 +97,9 @@ class Writer:
         return topic
 
     def close(self) -> None:
-        """Bring everything into the file itself, and close."""
+        """Bring everything into the file itself, and close. If that cannot be done now, the next opening does it."""
         try:
-            self._connection.run("PRAGMA wal_checkpoint(TRUNCATE)")
+            with suppress(TailraceError):
+                self._connection.run("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._connection.close()
