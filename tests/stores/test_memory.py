@@ -117,6 +117,10 @@ async def test_a_pattern_of_very_many_topics_is_read_in_order() -> None:
     assert [event.data for event in page.events] == [draft.data for draft in drafts]
     back = await store.read_back(Selection(["t/*"]), Cursor(0, 2**40), 1000)
     assert [event.data for event in back.events] == [draft.data for draft in reversed(drafts)]
+    tip = await store.tip()
+    fifth = Cursor(tip.epoch, page.events[4].position)
+    before = await store.read_back(Selection(["t/*"]), fifth, 1000)
+    assert [event.data for event in before.events] == [b"3", b"2", b"1", b"0"]
 
 
 async def test_nobody_else_writes_so_there_are_no_hints() -> None:

@@ -1,1 +1,7 @@
 """The Python client: reads and publishes over HTTP, resumes by itself. Imports core and wire only."""
+
+from tailrace.client.reader import Follow, Missing, Reader, Received, State
+from tailrace.client.reconnect import GaveUp, Rejected
+from tailrace.client.writer import Receipt, Writer
+
+__all__ = ["Follow", "GaveUp", "Missing", "Reader", "Receipt", "Received", "Rejected", "State", "Writer"]

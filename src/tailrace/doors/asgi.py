@@ -25,6 +25,20 @@ class Disconnected(Exception):
     """The client went away before its request was complete. Nobody is left to be answered."""
 
 
+class Started:
+    """A `send` that knows whether the response has begun, after which an error can no longer be answered."""
+
+    __slots__ = ("bare", "begun")
+
+    def __init__(self, send: Send) -> None:
+        self.bare = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self.bare(message)
+
+
 class Call:
     """One request: what was asked, by whom."""
 
@@ -92,6 +106,10 @@ class Call:
     async def answer_json(self, status: int, value: object, headers: Headers = ()) -> None:
         """Send a JSON response."""
         await self.answer(status, msgspec.json.encode(value), [*JSON_HEADERS, *headers])
+
+    def bare_send(self) -> Send:
+        """The server's own `send`, for a response that has begun: an error could not be answered any more."""
+        return self.send.bare if isinstance(self.send, Started) else self.send
 
     async def until_gone(self) -> None:
         """Wait for the client to go away (the body must have been read)."""

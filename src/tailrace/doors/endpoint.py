@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from tailrace.core.grant import Grant
 from tailrace.doors.access import Access
-from tailrace.doors.asgi import Call, Disconnected, Resource
+from tailrace.doors.asgi import Call, Disconnected, Resource, Started
 from tailrace.doors.metrics import Metrics
-from tailrace.doors.problem import InternalError, Started, answer_problem
+from tailrace.doors.problem import InternalError, answer_problem
 from tailrace.errors import TailraceError
 
 logger = logging.getLogger(__name__)

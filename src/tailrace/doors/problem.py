@@ -6,7 +6,7 @@ import logging
 from http import HTTPStatus
 
 import msgspec
-from starlette.types import Message, Send
+from starlette.types import Send
 
 from tailrace.core.position import Cursor
 from tailrace.doors.asgi import NO_STORE, start
@@ -50,17 +50,3 @@ async def answer_problem(send: Send, error: TailraceError, *, head: bool = False
         headers.append((b"allow", str(error.extra["allow"]).encode()))
     await send(start(HTTPStatus(error.status), headers))
     await send({"type": "http.response.body", "body": b"" if head else body})
-
-
-class Started:
-    """A `send` that knows whether the response has begun, after which an error can no longer be answered."""
-
-    __slots__ = ("_send", "begun")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.begun = False
-
-    async def __call__(self, message: Message) -> None:
-        self.begun = True
-        await self._send(message)

@@ -170,17 +170,19 @@ class Opening:
 class _Writing:
     """The loop of one stream."""
 
-    __slots__ = ("_call", "_opening", "_stream", "_streams", "_told")
+    __slots__ = ("_call", "_opening", "_send_now", "_stream", "_streams", "_told")
 
     def __init__(self, streams: Streams, call: Call, stream: Stream, opening: Opening) -> None:
         self._streams = streams
         self._call = call
+        self._send_now = call.send
         self._stream = stream
         self._opening = opening
         self._told = (opening.after, time.monotonic())
 
     async def run(self) -> None:
-        await self._call.send(start(200, HEADERS))
+        await self._send_now(start(200, HEADERS))
+        self._send_now = self._call.bare_send()
         if self._call.method == "HEAD":
             await self._finish(b"")
             return
@@ -207,7 +209,7 @@ class _Writing:
     async def _send(self, body: bytes, page: Page) -> None:
         stream, metrics = self._stream, self._streams.metrics
         stream.sending_since = time.monotonic()
-        await self._call.send({"type": "http.response.body", "body": body, "more_body": True})
+        await self._send_now({"type": "http.response.body", "body": body, "more_body": True})
         stream.sending_since = None
         stream.cursor = page.last
         if page.events:
@@ -218,7 +220,7 @@ class _Writing:
                 metrics.reached_socket(time.perf_counter() - log.pushed_at)
 
     async def _finish(self, body: bytes) -> None:
-        await self._call.send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._send_now({"type": "http.response.body", "body": body, "more_body": False})
 
     def _encode(self, page: Page) -> bytes:
         frames = self._streams.frames(page, self._frames, self._opening.form) if page.events else b""

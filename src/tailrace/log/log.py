@@ -21,6 +21,7 @@ from tailrace.log.limits import LogLimits
 from tailrace.log.store import Entry, Page, Receipt, Store
 from tailrace.log.tail import Tail
 from tailrace.log.wakeup import Wakeup
+from tailrace.log.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Log:
         """Start at the store's tip, and keep house. The log closes the store when it is closed."""
         log = cls(store, limits or LogLimits())
         log.tail.reset(await store.tip())
-        for work in (log.janitor.run(), log._recheck(), log._listen()):
+        for work in (log.wakeup.turn(), log.janitor.run(), log._recheck(), log._listen()):
             log._tasks.append(asyncio.create_task(work))
         return log
 
@@ -83,6 +84,10 @@ class Log:
             if isinstance(result, BaseException) and not isinstance(result, TailraceError):
                 raise result
         return [result for result in results if isinstance(result, Receipt | TailraceError)]
+
+    def work(self, topic: str, *, name: str, stages: Sequence[str] = ()) -> Work:
+        """Tell a long piece of work as typed events (`log/work.py`): `async with log.work(…) as work`."""
+        return Work(self, topic, name, stages)
 
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Receipt | TailraceError]:
         try:

@@ -48,15 +48,16 @@ class Tail:
         if appended.previous != self.last or appended.epoch != self.epoch:
             self.reset(Cursor(appended.epoch, appended.previous))
         self._pages.clear()
-        events = appended.events[-self._limits.tail_events :]
+        too_many = len(appended.events) - self._limits.tail_events
+        if too_many > 0:  # only its newest part is kept, and nothing before it
+            self.reset(Cursor(appended.epoch, appended.events[too_many - 1].position))
+        events = appended.events[max(0, too_many) :]
         self._positions += [event.position for event in events]
         self._events += events
         self._bytes += sum([len(event.data) for event in events])
         self._plain = self._plain and all(
             event.expires_at is None and not event.topic.startswith("$") for event in events
         )
-        if len(events) < len(appended.events):
-            self._drop(len(self._events) - len(events))
         self.last = appended.last
         for topic, position in appended.marks:
             self.divert(topic, position)
@@ -121,7 +122,7 @@ class Tail:
         self._bytes -= sum([len(event.data) for event in self._events[:count]])
         del self._positions[:count]
         del self._events[:count]
-        self._plain = not self._events or self._plain
+        self._plain = self._plain or not self._events
         self._diverted = {topic: position for topic, position in self._diverted.items() if position > self.base}
 
     @property

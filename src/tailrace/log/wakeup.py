@@ -4,6 +4,9 @@ A wake-up is only a hint. It may be spurious (types, tags and filters are not lo
 process, lost. An `Interest` counts the hints it got; a reader takes the count before it looks and waits for a higher
 one, so nothing that happens in between is missed. Readers of equal selections share one interest, and a hint costs
 what it matches: exact topics are found by name.
+
+Waits end by a wheel that turns every `TICK_SECONDS`, not by a timer each: a stream that gets twenty events a second
+would make and cancel as many timers.
 """
 
 from __future__ import annotations
@@ -11,8 +14,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from tailrace.core.selection import Selection
+
+TICK_SECONDS: Final = 0.1
+"""How much later than asked a wait may end."""
 
 
 class Interest:
@@ -24,14 +31,15 @@ class Interest:
         self.selection = selection
         self.hints = 0
         self.users = 0
-        self._waiters: set[asyncio.Future[bool]] = set()
+        self._waiters: dict[asyncio.Future[bool], float | None] = {}
 
     def wake(self) -> None:
         """Wake everybody who waits."""
         self.hints += 1
-        waiters, self._waiters = self._waiters, set()
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
-            _settle(waiter, woken=True)
+            if not waiter.done():
+                waiter.set_result(True)
 
     async def wait_beyond(self, hints: int, timeout: float | None) -> bool:
         """Wait until there were more than `hints` wake-ups; False if `timeout` seconds pass first."""
@@ -41,14 +49,17 @@ class Interest:
             return False
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiters.add(waiter)
-        timer = None if timeout is None else loop.call_later(timeout, _settle, waiter, False)
+        self._waiters[waiter] = None if timeout is None else loop.time() + timeout
         try:
             return await waiter
         finally:
-            self._waiters.discard(waiter)
-            if timer is not None:
-                timer.cancel()
+            self._waiters.pop(waiter, None)
+
+    def expire(self, now: float) -> None:
+        """End the waits whose time is up."""
+        for waiter, deadline in list(self._waiters.items()):
+            if deadline is not None and deadline <= now and not waiter.done():
+                waiter.set_result(False)
 
     @property
     def waiters(self) -> int:
@@ -96,6 +107,14 @@ class Wakeup:
         for interest in list(self._interests.values()):
             interest.wake()
 
+    async def turn(self) -> None:
+        """Turn the wheel, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            for interest in list(self._interests.values()):
+                interest.expire(loop.time())
+
     @property
     def waiters(self) -> int:
         """How many readers wait at this moment."""
@@ -123,8 +142,3 @@ class Wakeup:
             sharing.remove(interest)
             if not sharing:
                 del self._exact[topic]
-
-
-def _settle(waiter: asyncio.Future[bool], woken: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(woken)

@@ -14,10 +14,9 @@ from tailrace.doors.metrics import Metrics
 from tailrace.doors.native.routes import native_routes, nowhere, operations_routes
 from tailrace.doors.streams import Streams
 from tailrace.log.log import Log
-from tailrace.server.config import Settings
+from tailrace.server.config import Settings, is_loopback
 
 _EXPOSED = ("Tailrace-Next", "Tailrace-More", "Tailrace-Closed", "Tailrace-Gap")
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Site:
@@ -45,17 +44,9 @@ class Site:
         await self._app(scope, receive, send)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to `host`."""
-    return host in _LOOPBACK or host.startswith("127.")
-
-
 def make_access(settings: Settings) -> Access:
     """API keys if there are any, else everybody; on loopback the Host header is then checked."""
-    keys = [
-        Key(key.key.get_secret_value(), Grant(key.name, tuple(key.publish), tuple(key.read), tuple(key.manage)))
-        for key in settings.access.keys
-    ]
+    keys = [Key(key.key, Grant(key.name, key.publish, key.read, key.manage)) for key in settings.access.keys]
     if keys:
         return KeyAccess(keys)
     return OpenAccess(settings.access.hosts if is_loopback(settings.host) else None)

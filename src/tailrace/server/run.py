@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -28,7 +29,26 @@ _BACKLOG = 4096
 _STALL_CHECK_SECONDS = 5.0
 _NOTSENT_LOWAT_BYTES = 16 * 1024
 
-Ready = Callable[[str], None]
+
+class Running:
+    """A server that answers: where, and how to stop it."""
+
+    def __init__(self, server: Server, site: Site, url: str) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self.site = site
+        self.url = url
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have the server's event loop call a function. May be called from any thread."""
+        self._loop.call_soon_threadsafe(function, *arguments)
+
+    def stop(self) -> None:
+        """Ask it to stop, as SIGTERM does. May be called from any thread."""
+        self._server.should_exit = True
+
+
+Ready = Callable[[Running], None]
 
 
 class Server(uvicorn.Server):
@@ -42,7 +62,8 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Ask to stop on SIGTERM and SIGINT; uvicorn would raise them again afterwards, before the store is closed."""
         loop = asyncio.get_running_loop()
-        signals = (signal.SIGTERM, signal.SIGINT)
+        main = threading.current_thread() is threading.main_thread()
+        signals = (signal.SIGTERM, signal.SIGINT) if main else ()  # only the main thread can have handlers
         for number in signals:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
@@ -59,8 +80,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, ready: Ready = print) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is called with the URL once requests are answered.
+def serve(settings: Settings, ready: Ready) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called once requests are answered.
 
     Raises ConfigError, StoreUnusable or StoreLocked if it cannot start.
     """
@@ -99,13 +120,14 @@ async def _serve(settings: Settings, site: Site, listening: socket.socket, ready
         access_log=False,  # it would print queries, and queries may hold tokens
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who is in front
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.http.drain_seconds),
     )
     server = Server(config, site)
     _raise_file_limit()
     gc.freeze()  # what start-up made stays: no need to look at it again
-    announcing = asyncio.create_task(_announce(server, listening, ready))
+    announcing = asyncio.create_task(_announce(server, site, listening, ready))
     stalls = asyncio.create_task(_cut_stalled(site))
     try:
         await server.serve(sockets=[listening])
@@ -142,11 +164,11 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _announce(server: Server, listening: socket.socket, ready: Ready) -> None:
+async def _announce(server: Server, site: Site, listening: socket.socket, ready: Ready) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn has a flag and no event
         await asyncio.sleep(0.001)
     host, port = listening.getsockname()[:2]
-    ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    ready(Running(server, site, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"))
 
 
 async def _cut_stalled(site: Site) -> None:

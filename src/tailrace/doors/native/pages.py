@@ -210,7 +210,7 @@ async def write(call: Call, answer: Answer, form: Format, metrics: Metrics) -> N
 def _document(answer: Answer, form: Format) -> dict[str, object]:
     epoch = answer.next.epoch
     return {
-        "events": [msgspec.Raw(jsonlines.encode_value(event, form)) for event in answer.events],
+        "events": [msgspec.Raw(jsonlines.encode_value_of(event, form)) for event in answer.events],
         "cursors": [f"{epoch}-{event.position}" for event in answer.events],
         "next": str(answer.next),
         "more": answer.more,

@@ -20,7 +20,15 @@ from tailrace.doors.asgi import Call
 from tailrace.doors.limits import DoorLimits
 from tailrace.doors.metrics import Metrics
 from tailrace.doors.native.params import Params
-from tailrace.errors import InvalidEvent, InvalidParameter, TooLarge, UnknownParameter, UnsupportedMediaType, nearest
+from tailrace.errors import (
+    InvalidEvent,
+    InvalidParameter,
+    Refused,
+    TooLarge,
+    UnknownParameter,
+    UnsupportedMediaType,
+    nearest,
+)
 from tailrace.log.log import Log
 from tailrace.log.store import Entry, Receipt
 from tailrace.wire import cloudevents, jsonlines
@@ -28,6 +36,7 @@ from tailrace.wire import cloudevents, jsonlines
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _KEY_CHARACTERS = 256
 _DIGITS = re.compile(r"[0-9]{1,16}")
+_POSITIONS = {"position", "last"}
 _CONDITION_FIELDS = ("topics", "types", "tags", "after")
 
 
@@ -47,18 +56,27 @@ class Publish:
         call.grant.require("publish", topic)
         body = await call.body(self._limits.body_bytes)
         drafts = self._drafts(call, topic, body)
-        receipt = await self._log.publish(
-            Entry(
-                topic=topic,
-                drafts=drafts,
-                create_missing=self._create_topics,
-                producer=_producer(call),
-                idempotency_key=_idempotency_key(call),
-                condition=_condition(call),
-            )
+        entry = Entry(
+            topic=topic,
+            drafts=drafts,
+            create_missing=self._create_topics,
+            producer=_producer(call),
+            idempotency_key=_idempotency_key(call),
+            condition=_condition(call),
         )
+        try:
+            receipt = await self._log.publish(entry)
+        except Refused as error:
+            raise self._with_cursors(error) from None
         self._metrics.published(receipt, len(body), time.perf_counter() - began)
         await call.answer_json(200 if receipt.duplicate else 201, answer(receipt))
+
+    def _with_cursors(self, error: Refused) -> Refused:
+        """The store speaks of positions; callers know cursors."""
+        for name in _POSITIONS & error.extra.keys():
+            position = error.extra[name]
+            error.extra[name] = Cursor(self._log.tail.epoch, position) if isinstance(position, int) else None
+        return error
 
     def _drafts(self, call: Call, topic: str, body: bytes) -> list[Draft]:
         media = _media_type(call)

@@ -55,6 +55,17 @@ class GapChecks(Subject):
         assert await gap_of(store, Selection(["a"]), mark) is None
         assert await gap_of(store, EVERYTHING, await store.tip()) is None
 
+    async def test_a_mark_that_a_reader_has_seen_is_not_blamed_for_another(self, store: Store) -> None:
+        appended = await publish_each(store, [draft("a"), draft("a"), draft("b"), draft("c")])
+        await store.configure("a", ONE)
+        await sweep_all(store, "a", 0)
+        await delete(store, "b")
+        seen = await at(store, appended.events[0].position)
+        assert await gap_of(store, Selection(["a", "c"]), seen) is None
+        gap = await gap_of(store, EVERYTHING, seen)
+        assert gap is not None
+        assert (gap.reason, gap.topics) == ("deleted", ("b",))
+
     async def test_what_was_removed_from_other_topics_is_no_gap(self, store: Store) -> None:
         base = await store.tip()
         await publish_each(store, [draft("a"), draft("a"), draft("b/c")])

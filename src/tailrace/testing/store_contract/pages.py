@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tailrace.core.position import Cursor
-from tailrace.core.retention import TopicConfig
+from tailrace.core.retention import Retention, TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.log.store import PAGE_BYTES, Store
 from tailrace.testing.store_contract.subject import (
@@ -23,6 +23,7 @@ from tailrace.testing.store_contract.subject import (
     publish_each,
     read_all,
     read_back_all,
+    sweep_all,
 )
 
 
@@ -226,6 +227,18 @@ class PageChecks(Subject):
         for moment, oldest in ((0, 0), (start, 0), (start + 1, 1), (start + 10_000, 1), (start + 29_999, 3)):
             page = await store.read(EVERYTHING, await store.seek(moment), 100)
             assert [event.data for event in page.events] == [b"%d" % (number // 2) for number in range(oldest * 2, 8)]
+
+    async def test_seeking_finds_what_is_left_after_a_removal(self, store: Store, clock: Clock) -> None:
+        start = clock.now
+        for number in range(8):
+            await publish(store, draft("ab"[number % 2], b"%d" % number))
+            clock.forward(seconds=1)
+        await store.configure("a", TopicConfig(retention=Retention(max_events=1)))
+        await sweep_all(store, "a", clock.now)
+        for seconds, expected in ((0, b"13567"), (1.5, b"3567"), (4, b"567"), (6, b"67"), (6.5, b"7")):
+            cursor = await store.seek(start + int(seconds * 1000))
+            events = (await store.read(EVERYTHING, cursor, 100)).events
+            assert b"".join([event.data for event in events]) == expected
 
     async def test_seeking_the_future_finds_the_end(self, store: Store, clock: Clock) -> None:
         await publish(store, draft("a"))

@@ -137,6 +137,9 @@ class RepetitionChecks(Subject):
         receipt = await publish(store, draft("a", b"1", id="1"), draft("a", b"2", id="1"))
         assert (receipt.duplicate, receipt.count, receipt.first) == (False, 1, receipt.last)
         assert await contents(store) == [b"1"]
+        again = await publish(store, draft("a", id="1"), draft("a", id="1"))
+        assert again.duplicate
+        assert whereabouts(again) == whereabouts(receipt)
 
     async def test_an_id_repeated_inside_one_step_counts_too(self, store: Store) -> None:
         appended = await store.append([entry(draft("a", id="1")), entry(draft("a", id="1"))])

@@ -13,6 +13,7 @@ from tailrace.testing.store_contract.subject import (
     Subject,
     contents,
     draft,
+    entry,
     publish,
     publish_each,
     read_back_all,
@@ -131,6 +132,32 @@ class SweepingChecks(Subject):
         assert await contents(store, "a") == [b"10", b"11"]
         info = await store.describe("a")
         assert swept.through == max(info.removed_through, info.compacted_through)
+
+    @pytest.mark.parametrize("config", [keep(events=1), keep(size=1), keep(seconds=1)])
+    async def test_a_large_removal_is_done_in_steps(self, store: Store, clock: Clock, config: TopicConfig) -> None:
+        await publish_each(store, [draft("a", b"%d" % number) for number in range(7)])
+        clock.forward(seconds=1)
+        await publish(store, draft("a", b"9"))
+        clock.forward(milliseconds=500)
+        await store.configure("a", config)
+        assert (await store.sweep("a", clock.now, 3)).events == 3
+        assert await contents(store, "a") == [b"3", b"4", b"5", b"6", b"9"]
+        assert (await sweep_all(store, "a", clock.now, budget=3)).events == 1
+        assert await contents(store, "a") == [b"9"]
+
+    async def test_a_topic_is_compacted_again_and_again(self, store: Store, clock: Clock) -> None:
+        await store.append([entry(topic="a", create=TopicConfig(compaction="key"))])
+        for number in range(3):
+            await publish_each(store, [draft("a", b"%d" % number, key="k"), draft("a", b"%d" % number, key="l")])
+            assert (await sweep_all(store, "a", clock.now)).events == 2
+            assert await contents(store, "a") == [b"%d" % number] * 2
+
+    async def test_what_a_new_configuration_keeps_is_no_longer_removed(self, store: Store, clock: Clock) -> None:
+        await publish_each(store, [draft("a", b"%d" % number, key="k") for number in range(4)])
+        await store.configure("a", TopicConfig(compaction="key"))
+        assert (await store.sweep("a", clock.now, 1)).more
+        await store.configure("a", TopicConfig())
+        assert (await sweep_all(store, "a", clock.now)).events == 3
 
     async def test_sweeping_touches_no_other_topic(self, store: Store, clock: Clock) -> None:
         await publish_each(store, [draft(topic, topic.encode()) for topic in ("a", "a/b", "ab") for _ in range(2)])

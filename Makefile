@@ -1,0 +1,61 @@
+# Two commands on a fresh machine with Python 3.11, make and the package registries:
+#   make run    the demo: a server, and a page that watches real work happen
+#   make test   everything the tests need, then the tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS ?= -n 2 --dist loadscope
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint check crash bench docs clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+run: $(VENV)/.installed ## the demo, on http://127.0.0.1:4437
+	$(BIN)/tailrace demo
+
+test: $(VENV)/.dev $(VENV)/.chromium ## everything the tests need, then the tests (TESTS= to choose)
+	$(BIN)/pytest -m "not crash" $(TESTS)
+
+lint: $(VENV)/.dev ## style, types, imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+check: lint $(VENV)/.chromium ## lint, and the tests with line and branch coverage above 90 %
+	$(BIN)/coverage erase
+	$(BIN)/pytest -m "not crash" $(TESTS) --cov --cov-report=
+	$(BIN)/coverage report
+
+crash: $(VENV)/.dev ## kill -9 a writing server, CRASH_ROUNDS times (50)
+	$(BIN)/pytest -m crash -s tests/crash
+
+bench: $(VENV)/.dev ## the benchmarks; results are kept in benchmarks/results
+	cd benchmarks && for scenario in startup publish replay streams churn; do ../$(BIN)/python $$scenario.py || exit 1; done
+
+docs: $(VENV)/.dev ## the generated part of the reference
+	$(BIN)/python scripts/reference.py
+
+clean: ## what the other targets made
+	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Tailrace needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.chromium: scripts/chromium | $(VENV)/.dev
+	@sh scripts/chromium
+	@touch $@

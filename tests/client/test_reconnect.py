@@ -1,0 +1,77 @@
+"""The table of `client/reconnect.py`, row by row."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.client.reconnect import (
+    LONGEST_SECONDS,
+    ConnectIn,
+    Drained,
+    Dropped,
+    Ended,
+    Fail,
+    Finished,
+    GaveUp,
+    Opened,
+    ReadOn,
+    Reconnect,
+    Refused,
+    Rejected,
+)
+
+
+def test_an_open_stream_is_read_and_forgets_failures() -> None:
+    reconnect = Reconnect(failures=5)
+    assert reconnect.next(Opened(), 0.5) == ReadOn()
+    assert reconnect.failures == 0
+
+
+def test_a_drop_is_followed_by_a_backoff_that_doubles() -> None:
+    reconnect = Reconnect(retry=100)
+    waits = [reconnect.next(Dropped("cut"), 1.0) for _ in range(3)]
+    assert waits == [ConnectIn(0.1, "cut"), ConnectIn(0.2, "cut"), ConnectIn(0.4, "cut")]
+
+
+@given(st.integers(0, 100), st.floats(0, 1), st.none() | st.integers(0, 60_000))
+def test_a_backoff_is_drawn_between_nothing_and_a_bounded_ceiling(
+    failures: int, dice: float, retry: int | None
+) -> None:
+    assert 0 <= Reconnect(retry=retry, failures=failures).backoff(dice) <= LONGEST_SECONDS
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_a_refusal_is_final(status: int) -> None:
+    todo = Reconnect().next(Refused(status, "no"), 0.5)
+    assert isinstance(todo, Fail)
+    assert isinstance(todo.error, Rejected)
+    assert (todo.error.sentence, todo.error.extra["status"]) == ("no", status)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 507])
+def test_a_temporary_refusal_is_tried_again_when_the_server_says(status: int) -> None:
+    assert Reconnect().next(Refused(status, "later", 7.0), 0.5) == ConnectIn(7.0, "later")
+    assert Reconnect(retry=1000).next(Refused(status, "later"), 0.5) == ConnectIn(0.5, "later")
+
+
+def test_a_drain_is_no_failure() -> None:
+    reconnect = Reconnect(max_retries=0)
+    assert reconnect.next(Drained(1500), 0.5) == ConnectIn(1.5, "the server is shutting down")
+    assert reconnect.failures == 0
+
+
+def test_an_end_is_final_unless_it_says_when_to_come_back() -> None:
+    assert Reconnect().next(Ended("closed", None), 0.5) == Finished("closed")
+    assert Reconnect().next(Ended("overloaded", 2000), 0.5) == ConnectIn(2.0, "overloaded")
+
+
+def test_it_gives_up_only_when_told_to() -> None:
+    patient, hasty = Reconnect(), Reconnect(max_retries=2)
+    assert all(isinstance(patient.next(Dropped("cut"), 0.0), ConnectIn) for _ in range(1000))
+    todos = [hasty.next(Dropped("cut"), 0.0) for _ in range(3)]
+    assert [type(todo) for todo in todos] == [ConnectIn, ConnectIn, Fail]
+    assert isinstance(todos[-1], Fail)
+    assert isinstance(todos[-1].error, GaveUp)
+    assert "3 times" in todos[-1].error.sentence
