@@ -108,7 +108,8 @@ def _start(store: Path) -> tuple[subprocess.Popen[bytes], int]:
     command = [sys.executable, "-m", "tailrace", "serve", "--port", "0", "--store", f"sqlite:///{store}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    line = process.stdout.readline().decode()
+    with process.stdout:
+        line = process.stdout.readline().decode()
     port = next(int(word.rpartition(":")[2].strip("/ \n")) for word in line.split() if "http://" in word)
     return process, port
 

@@ -106,7 +106,7 @@ async def test_the_end_is_stored_although_leaving_is_cancelled() -> None:
 async def test_other_threads_can_tell() -> None:
     log = Recorder()
     async with log.work() as work:
-        threads = work.from_threads()
+        threads = work.threadsafe()
 
         def doing() -> None:
             threads.stage("read")

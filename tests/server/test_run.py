@@ -134,8 +134,7 @@ def test_a_stream_that_is_cut_comes_back_where_it_was() -> None:
             [opened] = SseDecoder().feed(next(chunks))
             running.call(running.site.streams.cut, json.loads(opened.data)["connection"])
             with pytest.raises(httpx2.RemoteProtocolError):
-                list(response.iter_raw())
+                list(chunks)
         client.post("/api/v1/topics/a/events", json=1)
         with client.stream("GET", "/api/v1/events/stream", headers={"last-event-id": opened.id}) as response:
-            chunks = response.iter_raw()
-            assert b"data: 1\n" in next(chunks) + next(chunks, b"")
+            assert b"data: 1\n" in next(response.iter_raw())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Literal
 
@@ -58,7 +58,7 @@ class Metrics(Collector):
         self.errors: Counter[str] = Counter()
         self.events_in = self.bytes_in = self.duplicates = 0
         self.events_out = self.bytes_out = 0
-        self.slowest_lag = lambda: 0
+        self.slowest_lag: Callable[[], int] = lambda: 0
         self.store_up = True
         self._registry = CollectorRegistry()
         self._registry.register(self)

@@ -118,7 +118,7 @@ class Work:
         index, self._chunks = self._chunks, self._chunks + 1
         await self._tell(Chunk(text, index))
 
-    def from_threads(self) -> ThreadWork:
+    def threadsafe(self) -> ThreadWork:
         """The same, for code that runs in other threads: its calls block until the event is stored."""
         return ThreadWork(self, asyncio.get_running_loop())
 

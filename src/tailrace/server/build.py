@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Router
@@ -16,13 +16,15 @@ from tailrace.doors.streams import Streams
 from tailrace.log.log import Log
 from tailrace.server.config import Settings, is_loopback
 
+MoreRoutes = Callable[[Streams, Access], Sequence[BaseRoute]]
+"""Routes beside the native door's, made of the same parts: the open streams, and who may call."""
 _EXPOSED = ("Tailrace-Next", "Tailrace-More", "Tailrace-Closed", "Tailrace-Gap")
 
 
 class Site:
     """A log with its doors, as one ASGI application. `streams` are what a shutdown drains."""
 
-    def __init__(self, settings: Settings, log: Log, more_routes: Sequence[BaseRoute] = ()) -> None:
+    def __init__(self, settings: Settings, log: Log, more_routes: MoreRoutes | None = None) -> None:
         self.log = log
         self.metrics = Metrics(log)
         self.streams = Streams(log, settings.http, self.metrics)
@@ -32,7 +34,7 @@ class Site:
             [
                 *native_routes(self.streams, access, create_topics=create),
                 *operations_routes(self.streams, access),
-                *more_routes,
+                *(more_routes(self.streams, access) if more_routes else ()),
             ],
             redirect_slashes=False,
             default=nowhere(self.streams),

@@ -1,0 +1,110 @@
+"""The command line: `tailrace serve | publish | tail | topics | demo`.
+
+Each command loads only what it uses, because `serve` has to be ready in half a second. Errors are one sentence on
+stderr and exit code 1 (2 for a wrong call), never a traceback. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tailrace.cli.options import console
+from tailrace.cli.publish import publish
+from tailrace.cli.tail import tail
+from tailrace.cli.topics import topics
+from tailrace.errors import TailraceError
+
+if TYPE_CHECKING:
+    from tailrace.server.run import Running
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+app = typer.Typer(
+    help="One durable event log, followed live.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(publish)
+app.command()(tail)
+app.add_typer(topics, name="topics")
+
+
+def main() -> None:
+    """Run the command line."""
+    with suppress(BrokenPipeError):  # whoever read our output has gone
+        try:
+            app()
+        except TailraceError as error:
+            console().print(f"tailrace: {error.sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to say at exit
+    sys.exit(0)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tailrace {version('tailrace')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """One durable event log, followed live."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="The port (default: 4437; 0: any).")] = None,
+    store: Annotated[str | None, typer.Option(help="sqlite:///file.db (default: tailrace.db) or memory://.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(envvar="TAILRACE_CONFIG", help="Settings (default: tailrace.toml, if it is there).")
+    ] = None,
+    insecure: Annotated[bool | None, typer.Option("--insecure", help="Listen beyond loopback without keys.")] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+) -> None:
+    """Serve a log until told to stop."""
+    import logging
+
+    from tailrace.server.config import load
+    from tailrace.server.run import serve as run
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    flags = {"host": host, "port": port, "store": store, "insecure": insecure}
+    settings = load(flags, os.environ, config)
+
+    def ready(running: Running) -> None:
+        print(f"Tailrace serves {settings.store} at {running.url}  (API: {running.url}/docs)", flush=True)
+
+    run(settings, ready)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path | None, typer.Option(help="The folder to watch (default: a fresh one).")] = None,
+    port: Annotated[int | None, typer.Option(help="The port (default: 4437, or the next that is free).")] = None,
+    store: Annotated[str | None, typer.Option(help="Where the log is kept (default: for the demo only).")] = None,
+) -> None:
+    """A server, and a page that watches real work happen."""
+    from tailrace.server.config import load
+    from tailrace.server.demo import run as run_demo
+
+    run_demo(load({"port": port}, os.environ), folder, store)

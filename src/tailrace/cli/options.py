@@ -1,0 +1,33 @@
+"""What commands share: options that say where the server is, how a coroutine is run, and where people are spoken to."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DEFAULT_URL = "http://127.0.0.1:4437"
+
+Url = Annotated[str, typer.Option("--url", envvar="TAILRACE_URL", help="Where the server is.")]
+Key = Annotated[str | None, typer.Option("--key", envvar="TAILRACE_KEY", help="An API key.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document a line.")]
+
+
+def run(work: Coroutine[object, object, None]) -> None:
+    """Run a command's coroutine. SIGTERM ends it at once and quietly, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    asyncio.run(work)
+
+
+def console() -> Console:
+    """Where people are spoken to: stderr, so that results can be piped."""
+    from rich.console import Console
+
+    return Console(stderr=True)

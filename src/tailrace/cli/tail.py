@@ -1,0 +1,83 @@
+"""`tailrace tail`: follow events live, resuming by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tailrace.cli.options import DEFAULT_URL, Json, Key, Url, console, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tailrace.client import Follow, Missing, Received, State
+
+
+def tail(  # noqa: PLR0913, PLR0917 - one parameter an option of the command
+    patterns: Annotated[list[str] | None, typer.Argument(help="Topics or patterns (default: all).")] = None,
+    type_: Annotated[list[str] | None, typer.Option("--type", help="Only this type (repeat for more).")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only with this tag (repeat for all of them).")] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help='A JSON filter: {"path": "/total", "gt": 100}.')
+    ] = None,
+    start: Annotated[str, typer.Option("--from", help="latest, earliest, a cursor or a time.")] = "latest",
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Stop after so many events.")] = None,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+) -> None:
+    """Follow events live. Resumes by itself; what is missing is told on stderr."""
+    from tailrace.client import Follow
+    from tailrace.core.filter import Filter
+    from tailrace.core.selection import Selection
+
+    parsed = None if filter_ is None else Filter.parse(filter_)
+    selection = Selection(patterns or ["**"], type_ or (), tag or (), parsed)
+    run(_tail(url, key, Follow(selection, start, "envelope"), count, as_json))
+
+
+async def _tail(url: str, key: str | None, follow: Follow, count: int | None, as_json: bool) -> None:
+    from tailrace.client import Reader, Received
+
+    said = console()
+    shown = 0
+    async with Reader(url, follow, key=key, on_state=lambda state: _say_state(said, state)) as reader:
+        async for item in reader:
+            if not isinstance(item, Received):
+                _say_missing(said, item)
+                continue
+            print(item.data if as_json else _readable(item), flush=True)
+            shown += 1
+            if shown == count:
+                return
+
+
+def _readable(item: Received) -> str:
+    """Time, topic, type if there is one, and the data."""
+    envelope = item.json()
+    assert isinstance(envelope, dict)
+    kind = "" if envelope["type"] == "message" else f" {envelope['type']}"
+    data = envelope.get("data", envelope.get("data_base64"))
+    return f"{envelope['time']} {envelope['topic']}{kind} {_compact(data)}"
+
+
+def _compact(data: object) -> str:
+    import msgspec
+
+    return data if isinstance(data, str) else msgspec.json.encode(data).decode()
+
+
+def _say_state(said: Console, state: State) -> None:
+    if state.name == "waiting":
+        said.print(f"{state.reason}; again in {state.seconds:.1f} s", style="yellow", highlight=False, markup=False)
+    elif state.name == "ended":
+        said.print(f"ended: {state.reason}", style="dim", highlight=False, markup=False)
+
+
+def _say_missing(said: Console, missing: Missing) -> None:
+    where = f" in {', '.join(missing.topics)}" if missing.topics else ""
+    said.print(
+        f"events between {missing.requested} and {missing.available} are missing{where} ({missing.reason})",
+        style="red", highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
