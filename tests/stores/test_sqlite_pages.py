@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from tailrace.errors import ConditionFailed, ConditionUnknowable
 from tailrace.log.store import Entry, Store
 from tailrace.stores.sqlite import SqliteStore, selecting
 from tailrace.stores.sqlite.connection import Connection
-from tailrace.stores.sqlite.selecting import MERGED, SCANNED, Source, between
+from tailrace.stores.sqlite.selecting import MERGED, SCANNED, Source, between, page_of
 from tailrace.stores.sqlite.statements import SQL, load
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +62,7 @@ async def read_all(store: Store, selection: Selection, *, limit: int = 100) -> l
 def plan_of(path: Path, selection: Selection) -> str:
     """How SQLite goes about a page, line by line."""
     candidates, parameters = Source(selection).candidates()
-    sql = SQL["page"].replace("{candidates}", candidates).replace("{order}", "ASC")
+    sql = page_of(candidates, backwards=False)
     asked = {"after": 5, "before": 9, "limit": 10, "bytes": 100, "names": "[]", **parameters}
     connection = Connection(path, "mode=ro")
     try:
@@ -291,3 +292,30 @@ async def test_listing_goes_on_over_names_that_do_not_match(store: SqliteStore) 
     assert [topic.name for topic in listed] == [f"t/{number:04}/y" for number in range(0, 1500, 50)]
     rest = await store.topics("t/*/y", after=listed[-1].name)
     assert len(rest) == 20
+
+
+# ---- while others write -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", ["t/*", "**"])
+async def test_who_reads_while_others_write_misses_nothing(store: SqliteStore, pattern: str) -> None:
+    """Every append brings a new topic, and every third one is deleted again before the next."""
+    kept = {f"t/{number}" for number in range(200) if number % 3}
+
+    async def write() -> None:
+        for number in range(200):
+            await store.append([entry(f"t/{number}", 2)])
+            if number % 3 == 0:
+                await store.append([Entry(topic=f"t/{number}", delete=True)])
+
+    writing = asyncio.create_task(write())
+    selection, seen = Selection([pattern]), list[Event]()
+    after = await store.tip()
+    while not writing.done() or after != await store.tip():
+        page = await store.read(selection, after, 7)
+        seen += page.events
+        after = page.last
+    await writing
+    positions = [event.position for event in seen]
+    assert positions == sorted(set(positions))
+    assert sorted(event.topic for event in seen if event.topic in kept) == sorted([*kept, *kept])
