@@ -153,6 +153,7 @@ def test_events_are_no_work_for_the_garbage_collector() -> None:
         ("application/json", True, True),
         ("Application/JSON; charset=utf-8", True, True),
         ("application/vnd.api+json", True, True),
+        ("text/json; charset=utf-8", True, True),
         ("application/cloudevents+json ;x=1", True, True),
         ("text/plain", False, True),
         ("TEXT/html; charset=utf-8", False, True),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tailrace.core.event import Draft, Event
 from tailrace.core.position import Cursor
-from tailrace.errors import InvalidEvent, InvalidJson
+from tailrace.errors import InvalidEvent, InvalidJson, TooLarge
 from tailrace.wire import cloudevents
 
 TIME = "2026-01-02T03:04:05.123000Z"
@@ -57,7 +57,7 @@ def test_the_official_sdks_binary_form_is_understood() -> None:
 
 def test_a_batch_of_the_official_sdks_envelopes_is_understood() -> None:
     envelope = to_structured_event(official({"total": 99})).body
-    drafts = cloudevents.decode_batch(b"[" + envelope + b"," + envelope + b"]", "t")
+    drafts = cloudevents.decode_batch(b"[" + envelope + b"," + envelope + b"]", "t", 10)
     assert len(drafts) == 2
     check_attributes(drafts[1])
 
@@ -87,11 +87,60 @@ def test_the_official_sdk_reads_our_envelopes(data: bytes, content_type: str, ex
     assert (read.get_extension("region"), read.get_extension("count"), read.get_extension("flag")) == ("eu", 3, True)
 
 
+SPECIFIED = b'{"specversion":"1.0","type":"com.example.someevent","source":"/mycontext","id":"C234-1234-1234",'
+
+
+@pytest.mark.parametrize(
+    ("rest", "content_type", "data", "extensions"),
+    [
+        (
+            b'"one":"value","other":5,"datacontenttype":"application/vnd.apache.thrift.binary","data_base64":"AAEC/w=="}',
+            "application/vnd.apache.thrift.binary",
+            b"\0\1\2\xff",
+            {"one": "value", "other": 5},
+        ),
+        (
+            b'"unsetextension":null,"datacontenttype":"application/xml","data":"<much wow=\\"xml\\"/>"}',
+            "application/xml",
+            b'<much wow="xml"/>',
+            None,
+        ),
+        (
+            b'"subject": null,"datacontenttype":"application/json","data":{"appinfoA":"abc","appinfoB":123}}',
+            "application/json",
+            b'{"appinfoA":"abc","appinfoB":123}',
+            None,
+        ),
+        (b'"data":{"appinfoC":true}}', "application/json", b'{"appinfoC":true}', None),
+        (b'"datacontenttype":"text/json","data":"I\'m just a string"}', "text/json", b'"I\'m just a string"', None),
+    ],
+)
+def test_examples_of_the_json_format(
+    rest: bytes, content_type: str, data: bytes, extensions: dict[str, object] | None
+) -> None:
+    draft = cloudevents.decode_structured(SPECIFIED + rest, "t")
+    assert (draft.id, draft.source, draft.type) == ("C234-1234-1234", "/mycontext", "com.example.someevent")
+    assert (draft.content_type, draft.data, draft.extensions) == (content_type, data, extensions)
+
+
+def test_the_example_of_the_http_binding() -> None:
+    draft = cloudevents.decode_binary([(b"ce-subject", b"Euro%20%E2%82%AC%20%F0%9F%98%80")], b"1", "t")
+    assert draft.extensions == {"subject": "Euro € 😀"}
+
+
 attribute_text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20)
+contents = st.one_of(
+    st.tuples(
+        st.sampled_from(["application/json", "application/json; charset=utf-8", "application/problem+json"]),
+        st.sampled_from([b"1", b'{"a":  [1.0, 1e2]}', b"null", b'"x"', b"1e400", b"9" * 5_000]),
+    ),
+    st.tuples(st.just("text/plain"), st.text().map(str.encode) | st.binary(max_size=20)),
+    st.tuples(st.sampled_from(["image/png", "application/octet-stream"]), st.binary(max_size=40)),
+)
 drafts = st.builds(
-    Draft,
+    lambda content, **attributes: Draft(content_type=content[0], data=content[1], **attributes),
+    contents,
     topic=st.sampled_from(["a", "a/b"]),
-    data=st.sampled_from([b"1", b'{"a":  [1.0, 1e2]}', b"null", b'"x"']),
     type=st.sampled_from(["message", "x.y"]),
     id=st.none() | attribute_text,
     source=st.none() | attribute_text,
@@ -113,17 +162,31 @@ def test_an_envelope_read_from_a_stream_can_be_published_again_and_is_the_same(d
     assert placed(again) == event
 
 
-@given(st.binary(max_size=40), st.sampled_from(["image/png", "application/octet-stream"]))
-def test_binary_data_survives(data: bytes, content_type: str) -> None:
-    event = placed(Draft(topic="t", data=data, content_type=content_type))
-    assert cloudevents.decode_structured(cloudevents.encode_envelope(event), "t").data == data
-
-
 def test_json_data_keeps_its_bytes_both_ways() -> None:
     body = b'{"type":"x","data":{"b": 1,  "a": 1e2}}'
     draft = cloudevents.decode_structured(body, "t")
     assert draft.data == b'{"b": 1,  "a": 1e2}'
     assert b'"data":{"b": 1,  "a": 1e2}' in cloudevents.encode_envelope(placed(draft))
+
+
+def test_data_of_many_lines_is_put_on_one_and_means_the_same() -> None:
+    envelope = cloudevents.encode_envelope(placed(Draft(topic="t", data=b'{\r\n"a":\n[1,\r2]}')))
+    assert b"\n" not in envelope
+    assert b"\r" not in envelope
+    assert json.loads(envelope)["data"] == {"a": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "value"),
+    [
+        (b'{\n"a": 1}', "application/json", b'{ "a": 1}'),
+        ('"ä"\n'.encode(), "text/plain", '"\\"ä\\"\\n"'.encode()),
+        (b"\xe4", "text/plain; charset=latin-1", '"\ufffd"'.encode()),
+        (b"\0\xff", "image/png", b'"AP8="'),
+    ],
+)
+def test_the_data_alone_is_a_json_value_on_one_line(data: bytes, content_type: str, value: bytes) -> None:
+    assert cloudevents.encode_value(placed(Draft(topic="t", data=data, content_type=content_type))) == value
 
 
 def test_what_the_publisher_leaves_out_is_the_logs() -> None:
@@ -140,7 +203,14 @@ def test_an_event_without_data_is_null() -> None:
     [
         (b"[]", "JSON object"),
         (b'{"specversion":"0.3"}', "CloudEvents 1.0"),
+        (b'{"specversion":""}', "CloudEvents 1.0"),
+        (b'{"specversion":1.0}', "'specversion' must be a text"),
+        (b'{"type":""}', "type is empty"),
         (b'{"id":7}', "'id' must be a text"),
+        (b'{"data":1,"source": {}}', "'source' must be a text"),
+        (b'{"id":7,"id":"7"}', "twice"),
+        (b'{"count":' + b"9" * 5_000 + b"}", "'count' cannot be read"),
+        (b'{"position":1}', "'position' is an attribute of its own"),
         (b'{"id":""}', "id is empty"),
         (b'{"topic":"other"}', "belongs to topic 'other'"),
         (b'{"data":1,"data_base64":"AA=="}', "both"),
@@ -169,12 +239,30 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
 
 def test_an_error_in_a_batch_names_the_event() -> None:
     with pytest.raises(InvalidEvent, match="Event 1 of the batch") as caught:
-        cloudevents.decode_batch(b'[{"type":"x"},{"id":7}]', "t")
+        cloudevents.decode_batch(b'[{"type":"x"},{"id":7}]', "t", 10)
     assert caught.value.extra["index"] == 1
+    with pytest.raises(InvalidEvent, match="Event 0 of the batch: A CloudEvents envelope is a JSON object"):
+        cloudevents.decode_batch(b"[1]", "t", 10)
     with pytest.raises(InvalidEvent, match="JSON array"):
-        cloudevents.decode_batch(b"{}", "t")
+        cloudevents.decode_batch(b"{}", "t", 10)
     with pytest.raises(InvalidJson):
-        cloudevents.decode_batch(b"[", "t")
+        cloudevents.decode_batch(b"[", "t", 10)
+
+
+def test_a_batch_has_a_most() -> None:
+    assert len(cloudevents.decode_batch(b"[{},{}]", "t", 2)) == 2
+    with pytest.raises(TooLarge, match="3 events, and 2 are the most"):
+        cloudevents.decode_batch(b"[{},{},{}]", "t", 2)
+
+
+def test_nesting_that_nobody_can_read_back_is_told_in_plain_words() -> None:
+    body = b"[" * 5_000
+    for decode in (
+        lambda: cloudevents.decode_structured(b'{"data":' + body, "t"),
+        lambda: cloudevents.decode_batch(body, "t", 1),
+    ):
+        with pytest.raises(InvalidJson, match="nested too deeply"):
+            decode()
 
 
 @pytest.mark.parametrize(
@@ -183,6 +271,8 @@ def test_an_error_in_a_batch_names_the_event() -> None:
         ({"ce-specversion": "0.3"}, "CloudEvents 1.0"),
         ({"ce-topic": "other"}, "another topic"),
         ({"ce-type": "%ff"}, "percent-encoded"),
+        ({"ce-type": ""}, "type is empty"),
+        ({"ce-data": "x"}, "'data' is an attribute of its own"),
         ({"ce-bad_name": "x"}, "lower-case"),
         ({"ce-expirytime": "soon"}, "RFC 3339"),
     ],
@@ -194,8 +284,14 @@ def test_a_bad_header_is_told_what_is_wrong(headers: dict[str, str], said: str) 
 
 
 def test_header_values_may_be_quoted_and_percent_encoded() -> None:
-    headers = [(b"ce-source", b'"a \\"b\\""'), (b"ce-subject", b"gr%C3%BC%C3%9F"), (b"ce-tags", b"a, b,")]
+    headers = [
+        (b"ce-id", rb'"\\\"%5C"'),
+        (b"ce-source", b'"a \\"b\\""'),
+        (b"ce-subject", b"gr%C3%BC%C3%9F"),
+        (b"ce-tags", b"a, b,"),
+    ]
     draft = cloudevents.decode_binary(headers, b"1", "t")
+    assert draft.id == '\\"\\'
     assert (draft.source, draft.extensions, draft.tags) == ('a "b"', {"subject": "grüß"}, ("a", "b"))
 
 

@@ -28,6 +28,18 @@ def test_lines_come_back_as_they_were(values: list) -> None:
     assert decode(b"\n".join(lines)) == lines
 
 
+@given(st.lists(st.sampled_from(list(b'{}[]",:1e.-\\u0aDt \t\n\r\xc3\xa4\x01')), max_size=12).map(bytes))
+def test_what_is_taken_is_json_line_by_line(body: bytes) -> None:
+    try:
+        taken = decode(body)
+    except InvalidJson:
+        return
+    lines = [line.strip(b" \t\r") for line in body.split(b"\n")]
+    assert taken == [line for line in lines if line]
+    for line in taken:
+        json.loads(line.decode(), parse_constant=pytest.fail)
+
+
 def test_blank_lines_and_line_ends_of_windows_do_not_count() -> None:
     assert decode(b'\n{"a": 1}\r\n\r\n  \n 2 \n') == [b'{"a": 1}', b"2"]
 
@@ -52,8 +64,10 @@ def test_a_broken_line_is_named(body: bytes, line: int) -> None:
 
 def test_too_many_lines_are_too_large() -> None:
     assert len(decode(b"1\n" * 3, limit=3)) == 3
-    with pytest.raises(TooLarge, match="4 events"):
-        decode(b"1\n" * 4, limit=3)
+    assert len(decode(b"1\n2\n3", limit=3)) == 3
+    for body in (b"1\n" * 4, b"1\n2\n3\n4", b"\n" * 4):
+        with pytest.raises(TooLarge, match="4 lines"):
+            decode(body, limit=3)
 
 
 def test_lines_may_be_envelopes() -> None:

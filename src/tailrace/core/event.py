@@ -30,6 +30,7 @@ Extension = str | int | bool
 """What a CloudEvents extension attribute may hold here. (Binary and URIs are text on the wire.)"""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _LINE_BREAKERS = re.compile(r"[\r\n\0]")
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,64}")
@@ -110,11 +111,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def is_json(content_type: str | None) -> bool:
-    """Whether a media type is JSON: `application/json`, or any `…+json`, whatever its parameters."""
+    """Whether a media type is JSON, as CloudEvents has it: any `…/json` or `…+json`, whatever its parameters."""
     if content_type is None or content_type == JSON_TYPE:
         return True
     media = content_type.partition(";")[0].strip().lower()
-    return media == JSON_TYPE or media.endswith("+json")
+    return media.endswith(("/json", "+json"))
 
 
 def is_text(content_type: str | None) -> bool:
@@ -160,7 +161,7 @@ def parse_time(text: str, name: str) -> int:
         moment = None
     if moment is None:
         raise InvalidEvent(f"{name} is {text[:64]!r}, and must be an RFC 3339 time such as 2026-11-21T09:30:00Z.")
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def format_time(milliseconds: int) -> str:

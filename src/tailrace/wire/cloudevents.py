@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -28,14 +29,37 @@ from tailrace.core.event import (
     is_text,
     parse_time,
 )
-from tailrace.errors import InvalidEvent, InvalidJson, TailraceError
+from tailrace.errors import InvalidEvent, InvalidJson, TailraceError, TooLarge
 
 STRUCTURED_TYPE: Final = "application/cloudevents+json"
 BATCH_TYPE: Final = "application/cloudevents-batch+json"
 
+
+class _Envelope(msgspec.Struct, gc=False):
+    """The attributes that are no extensions. JSON null is the same as leaving one out."""
+
+    specversion: str | None = None
+    id: str | None = None
+    source: str | None = None
+    type: str | None = None
+    time: str | None = None
+    datacontenttype: str | None = None
+    partitionkey: str | None = None
+    tags: str | None = None
+    expirytime: str | None = None
+    topic: str | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data_base64: str | None = None
+
+
 _Fields = dict[str, msgspec.Raw]
 _FIELDS = msgspec.json.Decoder(_Fields)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
 _BATCH = msgspec.json.Decoder(list[msgspec.Raw])
+_OWN = frozenset(_Envelope.__struct_fields__)
+_ESCAPED = re.compile(rb"\\(.)")
+_LF: Final = 0x0A  # as numbers: see wire/sse.py
+_CR: Final = 0x0D
 _encode = msgspec.json.encode
 
 
@@ -45,30 +69,26 @@ _encode = msgspec.json.encode
 def decode_structured(body: bytes, topic: str) -> Draft:
     """One envelope. Raises InvalidJson or InvalidEvent."""
     check_utf8(body)
-    try:
-        fields = _FIELDS.decode(body)
-    except msgspec.ValidationError:
-        raise InvalidEvent(
-            "A CloudEvents envelope is a JSON object with specversion, id, source, type and data."
-        ) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidJson(f"The envelope is not JSON: {error}.") from None
-    return _draft(fields, topic)
+    return _decode(body, topic)
 
 
-def decode_batch(body: bytes, topic: str) -> list[Draft]:
-    """A JSON array of envelopes. Raises InvalidJson or InvalidEvent, naming the index."""
+def decode_batch(body: bytes, topic: str, limit: int) -> list[Draft]:
+    """A JSON array of envelopes. Raises InvalidJson or InvalidEvent, naming the index, or TooLarge beyond `limit`."""
     check_utf8(body)
     try:
         envelopes = _BATCH.decode(body)
     except msgspec.ValidationError:
         raise InvalidEvent("A CloudEvents batch is a JSON array of envelopes.") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidJson(f"The batch is not JSON: {error}.") from None
+        raise not_json("The batch", error) from None
+    if len(envelopes) > limit:
+        raise TooLarge(
+            f"The batch has {len(envelopes):,} events, and {limit:,} are the most: send it in pieces.", limit=limit
+        )
     drafts: list[Draft] = []
     for index, envelope in enumerate(envelopes):
         try:
-            drafts.append(decode_structured(bytes(envelope), topic))
+            drafts.append(_decode(envelope, topic))
         except TailraceError as error:
             raise type(error)(f"Event {index} of the batch: {error.sentence}", index=index, **error.extra) from None
     return drafts
@@ -84,73 +104,88 @@ def check_utf8(body: bytes) -> None:
         raise InvalidJson(f"The body is not UTF-8: byte {error.start} cannot stand there.", at=error.start) from None
 
 
-def _draft(fields: _Fields, topic: str) -> Draft:
-    _check_version(_text(fields, "specversion") or "1.0")
-    if (named := _text(fields, "topic")) is not None and named != topic:
-        raise InvalidEvent(f"The envelope belongs to topic {named[:80]!r}, and was published to {topic[:80]!r}.")
-    content_type = _text(fields, "datacontenttype")
-    data, content_type = _data(fields, content_type)
-    tags, expiry = _text(fields, "tags"), _text(fields, "expirytime")
+def not_json(what: str, error: Exception) -> InvalidJson:
+    """The error for `what`, from what the scanner said of it."""
+    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return InvalidJson(f"{what} is not JSON: {reason}.")
+
+
+def _decode(body: bytes | msgspec.Raw, topic: str) -> Draft:
+    """One envelope, which is UTF-8. Its data is looked at as bytes alone."""
+    try:
+        fields = _FIELDS.decode(body)
+        envelope = _ENVELOPE.decode(body)
+    except msgspec.ValidationError:
+        raise _ill_typed(body) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise not_json("The envelope", error) from None
+    extensions = {name: raw for name, raw in fields.items() if name not in _OWN}
+    return _draft(envelope, extensions, topic)
+
+
+def _ill_typed(body: bytes | msgspec.Raw) -> InvalidEvent:
+    """Why JSON is no envelope."""
+    try:
+        fields = _FIELDS.decode(body)
+    except msgspec.ValidationError:
+        return InvalidEvent("A CloudEvents envelope is a JSON object with specversion, id, source, type and data.")
+    for name, raw in fields.items():
+        if name in _OWN and name != "data" and not bytes(raw).startswith((b'"', b"null")):
+            return InvalidEvent(f"The attribute {name!r} must be a text.")
+    return InvalidEvent("The envelope names an attribute twice, and one of them is not a text.")
+
+
+def _draft(envelope: _Envelope, extensions: _Fields, topic: str) -> Draft:
+    if envelope.specversion is not None:
+        _check_version(envelope.specversion)
+    if envelope.topic is not None and envelope.topic != topic:
+        raise InvalidEvent(
+            f"The envelope belongs to topic {envelope.topic[:80]!r}, and was published to {topic[:80]!r}."
+        )
+    data, content_type = _data(envelope)
     draft = Draft(
         topic=topic,
         data=data,
         content_type=content_type,
-        type=_text(fields, "type") or DEFAULT_TYPE,
-        id=_text(fields, "id"),
-        source=_text(fields, "source"),
-        time=_text(fields, "time"),
-        key=_text(fields, "partitionkey"),
-        tags=split_tags(tags),
-        expires_at=None if expiry is None else parse_time(expiry, "expirytime"),
-        extensions={name: _extension(name, raw) for name, raw in fields.items() if bytes(raw) != b"null"} or None,
+        type=DEFAULT_TYPE if envelope.type is None else envelope.type,
+        id=envelope.id,
+        source=envelope.source,
+        time=envelope.time,
+        key=envelope.partitionkey,
+        tags=split_tags(envelope.tags),
+        expires_at=None if envelope.expirytime is None else parse_time(envelope.expirytime, "expirytime"),
+        extensions=_extensions(extensions) if extensions else None,
     )
     return check_draft(draft)
 
 
-def _data(fields: _Fields, content_type: str | None) -> tuple[bytes, str]:
+def _data(envelope: _Envelope) -> tuple[bytes, str]:
     """The data's bytes and its type, from `data` or `data_base64`."""
-    raw, encoded = fields.pop("data", None), _text(fields, "data_base64")
-    if raw is not None and encoded is not None:
-        raise InvalidEvent("The envelope has both data and data_base64: give one of them.")
+    raw, encoded, content_type = envelope.data, envelope.data_base64, envelope.datacontenttype
     if encoded is not None:
+        if raw is not msgspec.UNSET:
+            raise InvalidEvent("The envelope has both data and data_base64: give one of them.")
         try:
             return base64.b64decode(encoded, validate=True), content_type or "application/octet-stream"
         except (binascii.Error, ValueError):
             raise InvalidEvent("data_base64 is not base64.") from None
-    if content_type is None or is_json(content_type):
-        data = b"null" if raw is None else bytes(raw)
-        _check_value(data)
-        return data, content_type or JSON_TYPE
-    text = "" if raw is None else msgspec.json.decode(raw)
+    if is_json(content_type):
+        return b"null" if raw is msgspec.UNSET else bytes(raw), content_type or JSON_TYPE
+    text = "" if raw is msgspec.UNSET else _value("data", raw)
     if not isinstance(text, str):
         raise InvalidEvent(f"Data of type {content_type} is given as a text, or in data_base64.")
-    return text.encode(), content_type
+    return text.encode(), content_type or JSON_TYPE
 
 
-def _check_value(data: bytes) -> None:
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidJson(f"The data is not JSON that can be read back: {error}.") from None
-    except msgspec.ValidationError:  # a number out of a float's range: valid JSON, kept as it is
-        return
-
-
-def _text(fields: _Fields, name: str) -> str | None:
-    raw = fields.pop(name, None)
-    if raw is None or bytes(raw) == b"null":
-        return None
-    value = _value(name, raw)
-    if not isinstance(value, str):
-        raise InvalidEvent(f"The attribute {name!r} must be a text.")
-    return value
-
-
-def _extension(name: str, raw: msgspec.Raw) -> Extension:
-    value = _value(name, raw)
-    if not isinstance(value, str | int):  # a bool is an int
-        raise InvalidEvent(f"The attribute {name[:64]!r} must be a text, a whole number, true or false.")
-    return value
+def _extensions(fields: _Fields) -> dict[str, Extension] | None:
+    extensions: dict[str, Extension] = {}
+    for name, raw in fields.items():
+        value = _value(name, raw)
+        if isinstance(value, str | int):  # a bool is an int
+            extensions[name] = value
+        elif value is not None:
+            raise InvalidEvent(f"The attribute {name[:64]!r} must be a text, a whole number, true or false.")
+    return extensions or None
 
 
 def _value(name: str, raw: msgspec.Raw) -> object:
@@ -167,7 +202,7 @@ def _check_version(version: str) -> None:
 
 def split_tags(text: str | None) -> tuple[str, ...]:
     """Tags from their comma-separated form; spaces around them do not count."""
-    return () if text is None else tuple(tag.strip() for tag in text.split(",") if tag.strip())
+    return () if text is None else tuple([tag for part in text.split(",") if (tag := part.strip())])
 
 
 # ---- binary form in ---------------------------------------------------------------------------------------
@@ -208,7 +243,7 @@ def _header_text(name: bytes, value: bytes) -> str:
     """A header's value: UTF-8, percent-encoded where it must be, perhaps quoted (HTTP binding 3.1.3.2)."""
     text = value.strip()
     if len(text) >= 2 and text.startswith(b'"') and text.endswith(b'"'):
-        text = text[1:-1].replace(b'\\"', b'"').replace(b"\\\\", b"\\")
+        text = _ESCAPED.sub(rb"\1", text[1:-1])
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
@@ -243,22 +278,34 @@ def encode_envelope(event: Event) -> bytes:
 
 
 def encode_value(event: Event) -> bytes:
-    """The data as a JSON value on one line: as published, or a text (base64 if it is binary)."""
+    """The data as a JSON value on one line: as published, or a text (base64 if it is binary).
+
+    Text that is not UTF-8 comes with its wrong bytes replaced; the envelope has them as they are.
+    """
     if is_json(event.content_type):
         return _one_line(event.data)
     if is_text(event.content_type):
         return _encode(event.data.decode(errors="replace"))
-    return _encode(base64.b64encode(event.data).decode())
+    return _base64(event.data)
 
 
 def _data_out(event: Event) -> tuple[bytes, bytes]:
+    if is_json(event.content_type):
+        return b"data", _one_line(event.data)
     if is_text(event.content_type):
-        return b"data", encode_value(event)
-    return b"data_base64", _encode(base64.b64encode(event.data).decode())
+        try:
+            return b"data", _encode(event.data.decode())
+        except UnicodeDecodeError:  # another charset: its bytes
+            pass
+    return b"data_base64", _base64(event.data)
+
+
+def _base64(data: bytes) -> bytes:
+    return b'"%b"' % base64.b64encode(data)
 
 
 def _one_line(data: bytes) -> bytes:
     """JSON without line breaks: they can only be white space, so a space does as well."""
-    if b"\n" in data or b"\r" in data:
+    if _LF in data or _CR in data:
         return data.replace(b"\r", b" ").replace(b"\n", b" ")
     return data

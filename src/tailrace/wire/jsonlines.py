@@ -14,7 +14,7 @@ import msgspec
 
 from tailrace.core.event import Draft, Event
 from tailrace.errors import InvalidJson, TailraceError, TooLarge
-from tailrace.wire.cloudevents import check_utf8, decode_structured, encode_envelope, encode_value
+from tailrace.wire.cloudevents import check_utf8, decode_structured, encode_envelope, encode_value, not_json
 from tailrace.wire.sse import Format
 
 MEDIA_TYPE: Final = "application/x-ndjson"
@@ -25,14 +25,13 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 def decode_drafts(body: bytes, topic: str, form: Format, limit: int) -> list[Draft]:
     """Drafts from lines of data or of envelopes.
 
-    Raises InvalidJson or InvalidEvent with the broken `line` (from 1), or TooLarge beyond `limit` events; then nothing
+    Raises InvalidJson or InvalidEvent with the broken `line` (from 1), or TooLarge beyond `limit` lines; then nothing
     is returned. An envelope's attributes are checked; a line of data leaves them all to the log.
     """
+    count = body.count(b"\n") + (not body.endswith(b"\n"))  # before anything is made of them: lines may be millions
+    if count > limit:
+        raise TooLarge(f"The body has {count:,} lines, and {limit:,} are the most: send it in pieces.", limit=limit)
     lines = [(number, text) for number, line in enumerate(body.split(b"\n"), 1) if (text := line.strip(b" \t\r"))]
-    if len(lines) > limit:
-        raise TooLarge(
-            f"The body has {len(lines):,} events, and {limit:,} are the most: send it in pieces.", limit=limit
-        )
     if form == "envelope":
         return _each_line(lines, lambda text: decode_structured(text, topic))
     if body.isascii() or _is_utf8(body):
@@ -55,7 +54,7 @@ def check_json(body: bytes) -> None:
     try:
         _RAW.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidJson(f"The body is not JSON: {_reason(error)}.") from None
+        raise not_json("The body", error) from None
 
 
 def encode_value_of(event: Event, form: Format) -> bytes:
@@ -93,7 +92,3 @@ def _is_utf8(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _reason(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -24,7 +24,6 @@ from tailrace.errors import (
     InvalidEvent,
     InvalidParameter,
     Refused,
-    TooLarge,
     UnknownParameter,
     UnsupportedMediaType,
     nearest,
@@ -84,15 +83,13 @@ class Publish:
             params = Params.of(call, ("format",))
             drafts = jsonlines.decode_drafts(body, topic, params.format, self._limits.body_events)
         elif media == cloudevents.BATCH_TYPE:
-            drafts = cloudevents.decode_batch(body, topic)
+            drafts = cloudevents.decode_batch(body, topic, self._limits.body_events)
         elif media == cloudevents.STRUCTURED_TYPE:
             drafts = [cloudevents.decode_structured(body, topic)]
         else:
             drafts = [self._one(call, topic, body, media)]
         if not drafts:
             raise InvalidEvent("The body holds no event.")
-        if len(drafts) > self._limits.body_events:
-            raise TooLarge(f"The body holds {len(drafts):,} events, and {self._limits.body_events:,} are the most.")
         return drafts
 
     def _one(self, call: Call, topic: str, body: bytes, media: str) -> Draft:
