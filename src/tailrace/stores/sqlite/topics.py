@@ -89,10 +89,8 @@ class Topics:
         """A topic is new, or something else than its count has changed."""
         self._kept[topic.name] = self._put[topic.name] = topic
 
-    def count(self, topic: Topic, events: int, size: int) -> None:
-        """A topic has got more events, or fewer."""
-        topic.events += events
-        topic.size += size
+    def count(self, topic: Topic) -> None:
+        """A topic has more events than before, or fewer; nothing else of it has changed."""
         self._counted[topic.name] = topic
 
     def write(self) -> None:
