@@ -65,7 +65,12 @@ class Topics:
 
     def fetch(self, names: Iterable[str]) -> None:
         """Have these topics in memory, in one step."""
-        missing = [name for name in names if name not in self._kept]
+        missing: list[str] = []
+        for name in names:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+            else:
+                missing.append(name)
         if missing:
             asked = {"names": msgspec.json.encode(missing).decode()}
             found = self._connection.json(_topics_decoder, SQL["topics"], asked)
