@@ -143,8 +143,9 @@ def test_a_key_is_shown_from_the_environment(environ: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_signal_ends_tail_quietly(environ: dict[str, str], number: int, code: int) -> None:
-    run(environ, "publish", "cli/signal", "1")
-    command = [*COMMAND, "tail", "cli/signal", "--from", "earliest"]
+    topic = f"cli/signal/{number}"
+    run(environ, "publish", topic, "1")
+    command = [*COMMAND, "tail", topic, "--from", "earliest"]
     tail = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ)
     assert tail.stdout is not None
     tail.stdout.readline()

@@ -130,6 +130,29 @@ def test_the_long_job_reaches_its_end_stage_by_stage(page: Page) -> None:
     expect(page.locator("#result div").first).to_contain_text(str(len(files)))
 
 
+def test_a_job_that_cannot_tell_how_far_it_is_says_what_it_does(page: Page) -> None:
+    expect(page.locator("#message")).to_have_text("Completed.")
+    page.evaluate("""() => {
+        job.started({ stages: ["list"] }, "made up");
+        job.progress({ stage_index: 0, percent: null, message: "7 files found" }, "made up");
+        draw();
+    }""")
+    bar = page.get_by_role("progressbar")
+    expect(bar).to_have_attribute("aria-valuetext", "list, 7 files found")
+    assert bar.get_attribute("aria-valuenow") is None
+
+
+def test_a_job_that_fails_says_why(page: Page) -> None:
+    expect(page.locator("#message")).to_have_text("Completed.")
+    page.evaluate("""() => {
+        job.started({ stages: ["list"] }, "made up");
+        job.failed({ code: "cancelled", message: "The work was cancelled." }, "made up");
+        draw();
+    }""")
+    expect(page.locator("#message")).to_have_text("Failed (cancelled). The work was cancelled.")
+    expect(page.get_by_role("button", name="Hash again")).to_be_enabled()
+
+
 def test_the_job_can_be_started_again_from_the_page(page: Page, server: Running) -> None:
     expect(page.locator("#message")).to_have_text("Completed.")
     jobs = f"{server.url}/api/v1/topics?pattern=jobs/**"

@@ -82,6 +82,16 @@ async def test_memories_beyond_the_window_are_forgotten_as_new_ones_come() -> No
     assert len(topic.keys) <= 11
 
 
+async def test_a_memory_that_is_renewed_does_not_keep_the_older_ones() -> None:
+    clock = Clock()
+    store = MemoryStore(clock)
+    await store.append([Entry(topic="a", create=TopicConfig(dedupe_window_seconds=1))])
+    for number in range(50):
+        clock.forward(seconds=1)
+        await publish(store, Draft(topic="a", data=b"", id="renewed"), Draft(topic="a", data=b"", id=str(number)))
+    assert len(store._topics["a"].ids) <= 4
+
+
 async def test_a_sweep_forgets_memories_beyond_the_window() -> None:
     clock = Clock()
     store = MemoryStore(clock)

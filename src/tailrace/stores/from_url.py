@@ -6,9 +6,16 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from tailrace.errors import ConfigError, nearest
+from tailrace.log.limits import LogLimits
+from tailrace.log.log import Log
 from tailrace.log.store import Store
 
 SCHEMES = ("memory", "sqlite")
+
+
+async def open_log(url: str, limits: LogLimits | None = None) -> Log:
+    """The log that a store keeps, open; it closes the store when it is closed. Raises what `open_store` does."""
+    return await Log.open(await open_store(url), limits)
 
 
 async def open_store(url: str) -> Store:

@@ -15,14 +15,14 @@ class Told:
 
     def __init__(self) -> None:
         self.stages: list[str] = []
-        self.progress_of: dict[str, list[tuple[float, str]]] = {}
+        self.progress_of: dict[str, list[tuple[float | None, str]]] = {}
         self.after = lambda: None
 
     def stage(self, name: str) -> None:
         self.stages.append(name)
         self.progress_of[name] = []
 
-    def progress(self, percent: float, message: str = "") -> None:
+    def progress(self, percent: float | None, message: str = "") -> None:
         self.progress_of[self.stages[-1]].append((percent, message))
         self.after()
 
@@ -64,7 +64,7 @@ def test_the_stages_are_told_in_order_and_progress_ends_at_a_hundred(root: Path,
 
 def test_how_many_files_were_found_is_told_while_listing(root: Path, told: Told) -> None:
     hash_files(root, told, threading.Event())
-    assert (0, "3 files found") in told.progress_of["list"]
+    assert (None, "3 files found") in told.progress_of["list"]
 
 
 def test_progress_is_told_no_more_often_than_it_can_be_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def demo_tasks() -> dict[str, asyncio.Task[object]]:
+    """What the demo is doing at this moment, by name."""
+    return {task.get_name(): task for task in asyncio.all_tasks() if task.get_name().startswith("demo: ")}
+
+
 async def numbers(log: Log, how_many: int) -> list[int]:
     """The first ticks, as they stand in the log."""
     found: list[int] = []
@@ -81,13 +86,13 @@ async def test_a_tick_that_fails_is_published_again_and_never_twice(
 
 async def test_everything_stops_when_the_server_drains(log: Log, root: Path) -> None:
     draining = asyncio.Event()
-    before = asyncio.all_tasks()
     Sources(log, root / "watched", root / "python").start(draining.wait, 100)
     async with asyncio.timeout(20):
         await numbers(log, 3)
+        assert {"demo: files", "demo: ticks"} <= demo_tasks().keys()
         draining.set()
-        await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
-    assert asyncio.all_tasks() == before
+        await demo_tasks()["demo: demo"]
+    assert demo_tasks() == {}
 
 
 async def test_a_log_that_is_gone_ends_the_ticks_and_is_reported(
@@ -97,10 +102,9 @@ async def test_a_log_that_is_gone_ends_the_ticks_and_is_reported(
         raise TailraceError("The log is gone.")
 
     monkeypatch.setattr(log, "publish", refuse)
-    before = asyncio.all_tasks()
     Sources(log, root / "watched", root / "python").start(asyncio.Event().wait, 100)
     async with asyncio.timeout(20):
-        await asyncio.gather(*(asyncio.all_tasks() - before), return_exceptions=True)
+        await asyncio.gather(*demo_tasks().values(), return_exceptions=True)
     assert "demo: demo stopped: The log is gone." in caplog.text
 
 

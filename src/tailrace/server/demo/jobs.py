@@ -30,7 +30,7 @@ class Telling(Protocol):
 
     def stage(self, name: str) -> None: ...
 
-    def progress(self, percent: float, message: str = "") -> None: ...
+    def progress(self, percent: float | None, message: str = "") -> None: ...
 
 
 async def hash_folder(log: Log, topic: str, root: Path) -> None:
@@ -90,7 +90,7 @@ def zen() -> str:
 
 
 def _list(root: Path, telling: Telling, stopping: threading.Event) -> list[tuple[Path, int]]:
-    """The files with their sizes, in order of name. How many there are is not known before, so it stays at 0 %."""
+    """The files with their sizes, in order of name. How many there will be is not known, so no percentage is told."""
     files: list[tuple[Path, int]] = []
     told = time.monotonic()
     for file in _files(root):
@@ -99,7 +99,7 @@ def _list(root: Path, telling: Telling, stopping: threading.Event) -> list[tuple
         files.append(file)
         if time.monotonic() - told >= TOLD_SECONDS:
             told = time.monotonic()
-            telling.progress(0, f"{len(files):,} files found")
+            telling.progress(None, f"{len(files):,} files found")
     return sorted(files)
 
 

@@ -113,21 +113,23 @@ class MemoryStore:
         if repeated is not None:
             return self._receipt(repeated, duplicate=True)
         drafts, standing = self._without_repeated(entry.drafts, new)
-        if standing and not drafts:
-            return self._receipt(Answer(0, min(standing), max(standing), len(standing)), duplicate=True)
+        again = bool(standing) and not drafts
         self._judge_closed(drafts)
-        if entry.condition is not None:
+        if entry.condition is not None and not again:
             self._judge_condition(entry.condition)
 
         for name, config in new.items():
             self._create(name, config)
-        answer = self._place(drafts, events)
+        if again:
+            answer = Answer(self._recorded_at, min(standing), max(standing), len(standing))
+        else:
+            answer = self._place(drafts, events)
         topic = self._topics[entry.topic]
         self._remember(topic, entry, answer)
         if entry.close and not topic.closed:
             topic.closed = True
             marks.append((topic.name, self._take_position()))
-        return self._receipt(answer, created=known is None)
+        return self._receipt(answer, duplicate=again, created=known is None and not again)
 
     def _judge_topics(self, entry: Entry) -> dict[str, TopicConfig]:
         """Rule 2: the topics that the entry brings into being."""

@@ -109,12 +109,15 @@ class Appending:
         if repeated is not None:
             return self._receipt(repeated, duplicate=True)
         drafts, standing = self._without_repeated(entry.drafts, new)
-        if standing and not drafts:
-            return self._receipt(Answer(0, min(standing), max(standing), len(standing)), duplicate=True)
+        again = Answer(self._now, min(standing), max(standing), len(standing)) if standing and not drafts else None
         self._judge_closed(drafts)
-        if entry.condition is not None:
+        if entry.condition is not None and again is None:
             self._judge_condition(entry.condition)
-        return self._do(entry, new, drafts, created=known is None)
+        for name, config in new.items():
+            self._create(name, config)
+        answer = again or self._place(drafts)
+        self._conclude(entry, answer)
+        return self._receipt(answer, duplicate=again is not None, created=known is None and again is None)
 
     def _judge_topics(self, entry: Entry) -> dict[str, TopicConfig]:
         """Rule 2: the topics that the entry brings into being."""
@@ -195,10 +198,8 @@ class Appending:
 
     # ---- doing: nothing is refused any more -----------------------------------------------------------------
 
-    def _do(self, entry: Entry, new: dict[str, TopicConfig], drafts: Sequence[Draft], *, created: bool) -> Receipt:
-        for name, config in new.items():
-            self._create(name, config)
-        answer = self._place(drafts)
+    def _conclude(self, entry: Entry, answer: Answer) -> None:
+        """What an accepted entry leaves behind: its producer's number, its key, the end of its topic."""
         topic = self._topics.get(entry.topic)
         assert topic is not None, "an accepted entry has a topic"
         if entry.producer is not None:
@@ -211,7 +212,6 @@ class Appending:
             topic.closed_at = self._take_position()
             self._topics.put(topic)
             self._marks.append((topic.name, topic.closed_at))
-        return self._receipt(answer, created=created)
 
     def _create(self, name: str, config: TopicConfig) -> None:
         topic = self._topics.buried(name)

@@ -104,7 +104,7 @@ def _entries(draw: st.DrawFn) -> dict[str, Any]:
         "producer": draw(_rarely(_producers)),
         "idempotency_key": draw(_rarely(st.sampled_from(["1", "2"]))),
         "condition": draw(_rarely(st.tuples(_selections, _lags))),
-        "close": draw(_rarely(_rarely(st.just(True)))) or False,
+        "close": draw(_rarely(st.booleans())) or False,
     }
 
 

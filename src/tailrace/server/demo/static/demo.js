@@ -135,7 +135,7 @@ const job = {
     Object.assign(work, { topic, stages, at: -1, percent: 0, message: "Starting.", state: "running", result: [] });
   },
   progress({ stage_index, percent, message }, topic) {
-    if (topic === work.topic) Object.assign(work, { at: stage_index, percent: percent ?? 0, message: message || work.message });
+    if (topic === work.topic) Object.assign(work, { at: stage_index, percent, message: message || work.message });
   },
   completed({ result }, topic) {
     if (topic !== work.topic) return;
@@ -145,7 +145,8 @@ const job = {
     say(`The job is completed: ${count(result.files)} files hashed.`);
   },
   failed({ code, message }, topic) {
-    if (topic === work.topic) Object.assign(work, { state: "failed", message: `Failed (${code}). ${message}` });
+    if (topic !== work.topic) return;
+    Object.assign(work, { state: "failed", message: `Failed (${code}). ${message}` });
     say("The job has failed.");
   },
 };
@@ -163,7 +164,8 @@ const text = {
     if (topic === reading) $("words").append(words);
   },
   completed(_, topic) {
-    if (topic === reading) $("typing").hidden = true;
+    if (topic !== reading) return;
+    $("typing").hidden = true;
     say("The text is complete.");
   },
   failed(_, topic) {
@@ -205,9 +207,11 @@ function drawJob() {
     return step;
   }));
   $("bar").dataset.state = work.state;
-  $("bar").setAttribute("aria-valuenow", Math.round(work.percent));
-  $("bar").setAttribute("aria-valuetext", `${work.stages[work.at] ?? work.state}, ${Math.round(work.percent)} %`);
-  $("fill").style.width = `${work.percent}%`;
+  const known = work.percent !== null, percent = Math.round(work.percent);
+  if (known) $("bar").setAttribute("aria-valuenow", percent);
+  else $("bar").removeAttribute("aria-valuenow"); // how far it is cannot be told
+  $("bar").setAttribute("aria-valuetext", `${work.stages[work.at] ?? work.state}, ${known ? `${percent} %` : work.message}`);
+  $("fill").style.width = `${percent}%`;
   put("message", work.message);
   $("result").replaceChildren(...work.result.map(([name, value]) => {
     const pair = element("div", "");
