@@ -228,16 +228,19 @@ class Appending:
         epoch, first, now = self._tail.epoch, self._tail.last + 1, self._now
         self._tail.last += len(drafts)
         topics = self._topics.existing({draft.topic for draft in drafts})
-        sizes: dict[str, list[int]] = {name: [] for name in topics}
+        self._events += [
+            draft.placed(Cursor(epoch, position), first, now, self._time)
+            for position, draft in enumerate(drafts, first)
+        ]
+        self._placing.add(drafts, {name: topic.id for name, topic in topics.items()}, first)
         for position, draft in enumerate(drafts, first):
             topic = topics[draft.topic]
-            self._events.append(draft.placed(Cursor(epoch, position), first, now, self._time))
-            self._placing.add(position, topic.id, first, draft)
-            sizes[draft.topic].append(len(draft.data))
+            topic.events += 1
+            topic.size += len(draft.data)
             if draft.id is not None and self._is_remembered(now, topic.config):
                 self._memories.put_place(topic.id, draft, Place(now, position))
-        for name, topic in topics.items():
-            self._topics.count(topic, len(sizes[name]), sum(sizes[name]))
+        for topic in topics.values():
+            self._topics.count(topic)
         self._placing.write_if_large()
         return Answer(self._now, first, self._tail.last, len(drafts))
 
