@@ -13,8 +13,8 @@ from urllib.parse import quote
 import httpx2
 import msgspec
 
-from tailrace.client.reader import CONNECT_SECONDS, sentence
-from tailrace.client.reconnect import ConnectIn, Dropped, Fail, Happened, Reconnect, Refused
+from tailrace.client.http import BROKEN, CONNECT_SECONDS, dropped, open_client, refused
+from tailrace.client.reconnect import ConnectIn, Fail, Garbled, Happened, Reconnect
 from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, format_time
 from tailrace.wire.jsonlines import MEDIA_TYPE
 from tailrace.wire.sse import Format
@@ -39,16 +39,13 @@ class Receipt(msgspec.Struct, frozen=True):
 class Writer:
     """Publishes. Never gives up on a server that cannot be reached, unless `max_retries` says so.
 
-    Raises Rejected if the server refuses for good (with its sentence), or GaveUp.
+    Raises InvalidParameter for an address or key that cannot be used; while publishing Rejected if the server refuses
+    for good (with its sentence), GaveUp, or NotUnderstood if it is no Tailrace server.
     """
 
     def __init__(self, url: str, *, key: str | None = None, max_retries: int | None = None) -> None:
         self._max_retries = max_retries
-        self._http = httpx2.AsyncClient(
-            base_url=url,
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-        )
+        self._http = open_client(url, key, httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,12 +101,16 @@ class Writer:
     ) -> Receipt | Happened:
         try:
             response = await self._http.post(path, content=body, headers=headers, params=params)
-        except httpx2.TransportError as error:
-            return Dropped(str(error) or type(error).__name__)
-        if response.status_code in (200, 201):
+        except BROKEN as error:
+            return dropped(error)
+        if response.status_code not in (200, 201):
+            return refused(response)
+        try:
             return msgspec.json.decode(response.content, type=Receipt)
-        after = response.headers.get("retry-after", "")
-        return Refused(response.status_code, sentence(response), float(after) if after.isdigit() else None)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return Garbled(
+                f"{response.url} answered {response.status_code} without a receipt: it is no Tailrace server."
+            )
 
 
 def _headers(draft: Draft) -> dict[str, str]:
