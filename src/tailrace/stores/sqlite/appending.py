@@ -17,8 +17,8 @@ from tailrace.core.event import Draft, Event, format_time
 from tailrace.core.position import Cursor
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import Durability, TopicConfig
-from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed, TopicExists, TopicNotFound
-from tailrace.log.judging import is_remembered, is_repeated, reached, require_condition, require_cursor
+from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed, TopicNotFound
+from tailrace.log.judging import is_remembered, is_repeated, new_topics, require_condition, require_cursor
 from tailrace.log.store import Appended, Entry, Receipt
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.memories import Answer, Memories, Place
@@ -103,7 +103,7 @@ class Appending:
     # ---- judging: nothing is changed ------------------------------------------------------------------------
 
     def _accept(self, entry: Entry) -> Receipt:
-        new = self._judge_topics(entry)
+        new = new_topics(entry, self._config_of, LEVELS)
         known = self._topics.get(entry.topic)
         repeated = self._judge_repetition(entry, known)
         if repeated is not None:
@@ -119,24 +119,9 @@ class Appending:
         self._conclude(entry, answer)
         return self._receipt(answer, duplicate=again is not None, created=known is None and again is None)
 
-    def _judge_topics(self, entry: Entry) -> dict[str, TopicConfig]:
-        """Rule 2: the topics that the entry brings into being."""
-        new: dict[str, TopicConfig] = {}
-        if entry.create is not None:
-            reached(entry.create.durability, LEVELS)
-            known = self._topics.get(entry.topic)
-            if known is None:
-                new[entry.topic] = entry.create
-            elif known.config != entry.create:
-                raise TopicExists(f"Topic {entry.topic!r} exists with another configuration.")
-        of_drafts = {draft.topic for draft in entry.drafts}
-        for name in of_drafts | {entry.topic}:
-            if name in new or self._topics.get(name) is not None:
-                continue
-            if name not in of_drafts or not entry.create_missing:
-                raise TopicNotFound(f"There is no topic {name!r}.")
-            new[name] = _DEFAULT
-        return new
+    def _config_of(self, name: str) -> TopicConfig | None:
+        topic = self._topics.get(name)
+        return None if topic is None else topic.config
 
     def _judge_repetition(self, entry: Entry, topic: Topic | None) -> Answer | None:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
