@@ -134,6 +134,29 @@ async def test_what_a_sweep_removed_is_a_gap_also_for_a_reader_within_the_tail(l
     assert log.statistics().swept_events == 2
 
 
+async def test_a_gap_is_told_once_although_many_pages_lie_before_its_mark(log: Log) -> None:
+    """Pages of three events: `b` has many that stand before the mark of `a`."""
+    config = TopicConfig(retention=Retention(max_events=1))
+    await log.publish(entry("b", *range(10)))
+    await log.publish(entry("a", 1, 2, create=config))
+    await log.janitor.sweep()
+    pages = log.follow(ALL, Cursor(1, 1))
+    seen = [await anext(pages) for _ in range(4)]
+    assert [page.gap is not None for page in seen] == [True, False, False, False]
+    assert sum(len(page.events) for page in seen) == 11
+    await pages.aclose()
+
+
+async def test_the_beginning_is_never_a_gap_on_any_page(log: Log) -> None:
+    config = TopicConfig(retention=Retention(max_events=1))
+    await log.publish(entry("b", *range(10)))
+    await log.publish(entry("a", 1, 2, create=config))
+    await log.janitor.sweep()
+    pages = log.follow(ALL, Cursor(1, 0))
+    assert [(await anext(pages)).gap for _ in range(4)] == [None] * 4
+    await pages.aclose()
+
+
 async def test_the_janitor_sweeps_by_itself_and_remembers_a_failure_until_it_works_again() -> None:
     store = MemoryStore(epoch=1)
     log = await Log.open(store, LogLimits(sweep_seconds=0.01))

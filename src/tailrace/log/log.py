@@ -120,12 +120,18 @@ class Log:
         loop = asyncio.get_running_loop()
         with self.wakeup.interest(selection) as interest:
             first, quiet_since = True, loop.time()
+            told = self.tail.last if after.position == 0 else 0  # "from the beginning" means what is still there
             while True:
                 ticket = interest.hints  # taken before looking: no lost wake-up
                 # The store is asked first: it knows cursors of other epochs, old gaps and closed topics.
                 page = None if first else self.tail.after(selection, after)
                 if page is None:  # too far behind for memory
                     page = await self.store.read(selection, after, self.limits.page_events)
+                gap = page.gap
+                if gap is not None and gap.reason in ("removed", "deleted"):
+                    if gap.available.position <= told:  # every page before the mark has it
+                        page = page._replace(gap=None)
+                    told = max(told, gap.available.position)
                 advanced, after = page.last != after, page.last  # looked through, also when nothing matched
                 idle = idle_seconds is not None and loop.time() - quiet_since >= idle_seconds
                 if first or page.events or page.gap or page.closed or idle:

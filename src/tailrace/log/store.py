@@ -53,7 +53,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
        and `count` 0 if it is not the last request), StaleProducer, or ProducerGap with `expected`.
     4. `idempotency_key`, per `topic`, within the topic's window: a duplicate gets the first answer again.
     5. A draft with an explicit `id`, per topic and source, within the window: dropped as a duplicate. If every
-       draft is one, the entry is, and the answer names where they stand. (A repeated id inside one entry counts too.)
+       draft is one, the entry is, and the answer names where they stand; it takes its producer's number and closes its
+       topic all the same, but its condition is not judged. (A repeated id inside one entry counts too.)
        An id is remembered although retention or compaction has removed its event.
     6. A closed topic, of any draft that is left: TopicClosed (with `last`, the topic's newest event or None). Closing
        a closed topic again without drafts is fine, and takes no position.

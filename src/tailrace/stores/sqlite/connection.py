@@ -59,7 +59,7 @@ class Connection:
         """The one row that a statement answers, as `shape`."""
         with self._border():
             found: object = self._driver.execute(sql, parameters).fetchone()
-        return msgspec.convert(found, shape)
+            return msgspec.convert(found, shape)
 
     def number(self, sql: str, parameters: Parameters = ()) -> int | None:
         """The one number that a statement answers."""
@@ -67,7 +67,9 @@ class Connection:
 
     def json(self, decoder: msgspec.json.Decoder[_T], sql: str, parameters: Parameters = ()) -> _T:
         """The one JSON text that a statement answers, decoded."""
-        return decoder.decode(self.row(tuple[str], sql, parameters)[0])
+        text = self.row(tuple[str], sql, parameters)[0]
+        with self._border():
+            return decoder.decode(text)
 
     def script(self, sql: str) -> None:
         """Run several statements in one transaction."""
@@ -109,6 +111,8 @@ class Connection:
             yield
         except sqlite3.Error as error:
             raise translated(error, self._path) from error
+        except msgspec.MsgspecError as error:  # what we wrote reads back in its shape, unless something else wrote too
+            raise _damaged(error, self._path) from error
 
 
 def translated(error: sqlite3.Error, path: Path) -> TailraceError:
@@ -121,9 +125,13 @@ def translated(error: sqlite3.Error, path: Path) -> TailraceError:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreLocked(f"Another program holds {path}: close it, and writing goes on by itself.")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StoreCorrupt(f"{path} is damaged ({error}): stop the server and restore the file from a backup.")
+            return _damaged(error, path)
         case _:
             return Unavailable(f"The store {path} does not answer ({error}).")
+
+
+def _damaged(error: Exception, path: Path) -> StoreCorrupt:
+    return StoreCorrupt(f"{path} is damaged ({error}): stop the server and restore the file from a backup.")
 
 
 def _is_full(path: Path) -> bool:

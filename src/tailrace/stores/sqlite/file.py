@@ -160,7 +160,7 @@ def _probe(path: Path, mode: str, newest: int) -> None:
             connection.close()
     except StoreUnusable:
         raise
-    except (TailraceError, ValueError) as error:
+    except TailraceError as error:
         raise StoreUnusable(
             f"{path} is damaged ({error}): restore it from a backup, or move it out of the way to begin a new log."
         ) from error

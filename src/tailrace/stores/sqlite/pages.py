@@ -20,7 +20,7 @@ from tailrace.log.judging import resolve
 from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
 from tailrace.stores.sqlite import rows
 from tailrace.stores.sqlite.connection import Connection, Value
-from tailrace.stores.sqlite.selecting import Source, Sources
+from tailrace.stores.sqlite.selecting import Source, Sources, page_of
 from tailrace.stores.sqlite.statements import SQL
 
 _END: Final = 2**63 - 1
@@ -60,6 +60,12 @@ class _Head(NamedTuple):
     found: int
     orphans: tuple[int, ...]
     topics: tuple[_Topic, ...]
+
+
+class _PageRow(NamedTuple):
+    head: str
+    rows: str
+    data: bytes | None
 
 
 class _Looked(NamedTuple):
@@ -140,10 +146,9 @@ class Pages:
 
     def _look(self, source: Source, after: int, before: int, limit: int, *, backwards: bool = False) -> _Looked:
         candidates, parameters = source.candidates()
-        sql = SQL["page"].replace("{candidates}", candidates).replace("{order}", "DESC" if backwards else "ASC")
         asked = {"after": after, "before": before, "limit": limit, "bytes": PAGE_BYTES, **parameters}
         asked["names"] = msgspec.json.encode(source.names or ()).decode()
-        head_text, rows_text, data = self._connection.row(tuple[str, str, bytes | None], sql, asked)
+        head_text, rows_text, data = self._connection.row(_PageRow, page_of(candidates, backwards=backwards), asked)
         head = _head_decoder.decode(head_text)
         if not source.selection.exact and source.names is not None and head.newest_topic > source.known_through:
             self._require_snapshot()
@@ -170,7 +175,7 @@ class Pages:
         return events if source.selection.by_topic_alone else list(filter(source.selection.matches, events))
 
     def _named(self, ids: set[int], head: _Head) -> Mapping[int, str]:
-        """The names of topics by id. A name never changes its id, but a deleted topic's id loses its name."""
+        """The names of topics by id. An id never gets another name, but loses it when its topic is deleted."""
         missing = ids.difference(self._names)
         if missing:
             asked = {"ids": msgspec.json.encode(missing).decode()}

@@ -8,6 +8,7 @@ and then kept up with the names that are new.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -139,5 +140,15 @@ def _named(names: list[str]) -> tuple[str, dict[str, Value]]:
     count = 1 << max(0, len(names) - 1).bit_length()
     parameters: dict[str, Value] = {f"name{index}": None for index in range(count)}
     parameters.update({f"name{index}": name for index, name in enumerate(names)})
-    arms = [SQL["named"].replace("{n}", str(index)) for index in range(count)]
-    return "\nUNION ALL\n".join(arms), parameters
+    return _arms(count), parameters
+
+
+@cache
+def _arms(count: int) -> str:
+    return "\nUNION ALL\n".join([SQL["named"].replace("{n}", str(index)) for index in range(count)])
+
+
+@cache
+def page_of(candidates: str, *, backwards: bool) -> str:
+    """The statement that answers a page of candidates; there are two for each number of topics, and a few more."""
+    return SQL["page"].replace("{candidates}", candidates).replace("{order}", "DESC" if backwards else "ASC")

@@ -50,9 +50,10 @@ class Refusal(NamedTuple):
 
 
 class Acceptance(NamedTuple):
-    """The drafts of an entry that should be placed."""
+    """The drafts of an entry that should be placed; if every one of them is known by its id, where they stand."""
 
     drafts: list[Draft]
+    standing: Whereabouts | None = None
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Model:
             return repeated
         drafts, standing = self._new_drafts(entry)
         if entry.drafts and not drafts:
-            return Whereabouts(min(standing), max(standing), len(standing))
+            return Acceptance([], Whereabouts(min(standing), max(standing), len(standing)))
         for draft in drafts:
             topic = self.topics.get(draft.topic)
             if topic is not None and topic.closed:
@@ -197,13 +198,13 @@ class Model:
             if isinstance(expected, Whereabouts):
                 assert (told, result.duplicate, result.created) == (expected, True, False), (entry, result)
                 continue
-            assert result.created == (entry.topic not in self.topics)
-            assert not result.duplicate
-            assert told == self._do(entry, expected.drafts, events, marks), (entry, result)
+            assert result.created == (entry.topic not in self.topics and expected.standing is None)
+            assert result.duplicate == (expected.standing is not None)
+            assert told == self._do(entry, expected, events, marks), (entry, result)
         assert (events, marks) == ([], []), "nothing was placed that nobody asked for"
         assert appended.last == self.tip
 
-    def _do(self, entry: Entry, drafts: list[Draft], events: list[Event], marks: list[tuple[str, int]]) -> Whereabouts:
+    def _do(self, entry: Entry, accepted: Acceptance, events: list[Event], marks: list[tuple[str, int]]) -> Whereabouts:
         if entry.delete:
             self._delete(entry.topic, self._taken(entry.topic, marks))
             return NOWHERE
@@ -211,7 +212,7 @@ class Model:
             if name not in self.topics:
                 self.topics[name] = ModelTopic(self._config_of_new(entry, name), self.now)
                 self.marks.setdefault(name, Marks())
-        whereabouts = self._place(drafts, events)
+        whereabouts = accepted.standing or self._place(accepted.drafts, events)
         topic = self.topics[entry.topic]
         if entry.producer is not None:
             topic.producers[entry.producer.id] = ProducerState(

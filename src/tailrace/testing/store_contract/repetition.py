@@ -124,6 +124,18 @@ class RepetitionChecks(Subject):
         assert whereabouts(again) == whereabouts(first)
         assert len(await read_all(store)) == 2
 
+    async def test_a_numbered_request_whose_events_are_all_known_takes_its_number(self, store: Store) -> None:
+        first = await publish(store, draft("a", b"1", id="7"))
+        again = await publish(store, draft("a", b"1", id="7"), producer=Producer("p", 0, 0))
+        assert (whereabouts(again), again.duplicate) == (whereabouts(first), True)
+        receipt = await publish(store, draft("a", b"2"), producer=Producer("p", 0, 1))
+        assert not receipt.duplicate
+
+    async def test_a_request_whose_events_are_all_known_closes_its_topic(self, store: Store) -> None:
+        await publish(store, draft("a", b"1", id="7"))
+        assert (await publish(store, draft("a", b"1", id="7"), close=True)).duplicate
+        assert (await store.describe("a")).closed
+
     async def test_only_the_new_drafts_of_an_entry_are_placed(self, store: Store) -> None:
         await publish(store, draft("a", b"1", id="1"))
         receipt = await publish(store, draft("a", b"1", id="1"), draft("a", b"2", id="2"), draft("a", b"3"))
