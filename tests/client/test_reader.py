@@ -181,12 +181,14 @@ async def test_an_event_without_an_id_stands_where_the_reader_stands() -> None:
 
 async def test_a_loop_that_another_has_taken_over_from_is_closed() -> None:
     events = [EVENT % (number, number) for number in (8, 9)]
-    async with scripted(stream(OPEN, *events), stream(events[1], END)) as server:
-        async with Reader(server.url, FOLLOW) as reader:
-            first, second = aiter(reader), aiter(reader)
-            assert await anext(second) == Received("1-8", "message", "8")
-            with pytest.raises(StopAsyncIteration):
-                await anext(first)
+    async with (
+        scripted(stream(OPEN, *events), stream(events[1], END)) as server,
+        Reader(server.url, FOLLOW) as reader,
+    ):
+        first, second = aiter(reader), aiter(reader)
+        assert await anext(second) == Received("1-8", "message", "8")
+        with pytest.raises(StopAsyncIteration):
+            await anext(first)
 
 
 async def test_the_servers_retry_is_what_a_backoff_starts_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +199,9 @@ async def test_the_servers_retry_is_what_a_backoff_starts_from(monkeypatch: pyte
         if state.name == "waiting":
             waits.append(state.seconds)
 
-    async with scripted(stream(b"retry: 20\n\n"), stream(END)) as server:
-        async with Reader(server.url, FOLLOW, on_state=watch) as reader:
-            assert [item async for item in reader] == []
+    async with (
+        scripted(stream(b"retry: 20\n\n"), stream(END)) as server,
+        Reader(server.url, FOLLOW, on_state=watch) as reader,
+    ):
+        assert [item async for item in reader] == []
     assert waits == [0.02]
