@@ -172,3 +172,36 @@ async def test_a_reader_that_waits_can_be_cancelled() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await reading
         assert len(server.heads) == 1
+
+
+async def test_an_event_without_an_id_stands_where_the_reader_stands() -> None:
+    async with scripted(stream(OPEN), stream(b"data: x\n\n", END)) as server:
+        assert await read(server) == [Received("1-7", "message", "x")]
+
+
+async def test_a_loop_that_another_has_taken_over_from_is_closed() -> None:
+    events = [EVENT % (number, number) for number in (8, 9)]
+    async with (
+        scripted(stream(OPEN, *events), stream(events[1], END)) as server,
+        Reader(server.url, FOLLOW) as reader,
+    ):
+        first, second = aiter(reader), aiter(reader)
+        assert await anext(second) == Received("1-8", "message", "8")
+        with pytest.raises(StopAsyncIteration):
+            await anext(first)
+
+
+async def test_the_servers_retry_is_what_a_backoff_starts_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tailrace.client.reader.random.random", lambda: 1.0)
+    waits: list[float] = []
+
+    def watch(state: State) -> None:
+        if state.name == "waiting":
+            waits.append(state.seconds)
+
+    async with (
+        scripted(stream(b"retry: 20\n\n"), stream(END)) as server,
+        Reader(server.url, FOLLOW, on_state=watch) as reader,
+    ):
+        assert [item async for item in reader] == []
+    assert waits == [0.02]
