@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -103,7 +105,7 @@ scalars = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 3),
-    st.sampled_from([0.5, 1.0, -0.0, 2.0]),
+    st.sampled_from([0.5, 1.0, -0.0, 2.0, 1e20, 10**20, 2**53, 2.0**53, 2**53 + 1, 10**400]),
     st.sampled_from(["", "a", "ab", "b"]),
 )
 names = st.sampled_from(["a", "b", "0", "~", "/", ""])
@@ -113,7 +115,9 @@ values = st.recursive(
 paths = st.lists(names, max_size=3).map(
     lambda parts: "".join("/" + p.replace("~", "~0").replace("/", "~1") for p in parts)
 )
-orderable = st.one_of(st.integers(-3, 3), st.sampled_from([0.5, 1.0]), st.sampled_from(["", "a", "ab"]))
+orderable = st.one_of(
+    st.integers(-3, 3), st.sampled_from([0.5, 1.0, 2**53, 2.0**53, 10**400]), st.sampled_from(["", "a", "ab"])
+)
 comparisons = st.builds(
     lambda path, ops: {"path": path, **ops},
     paths,
@@ -156,6 +160,49 @@ def test_it_decides_as_the_rules_say(node: dict, subject: tuple) -> None:
     assert Filter.parse(node).matches(looked_at) == model(node, looked_at, data)
 
 
+def places(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every pointer into the data with the value it leads to."""
+    yield path, data
+    if isinstance(data, dict | list):
+        for name, inner in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from places(inner, f"{path}/{str(name).replace('~', '~0').replace('/', '~1')}")
+
+
+@st.composite
+def meetings(draw: st.DrawFn) -> tuple[dict, Any]:
+    """A comparison and data that it has something to do with: random ones hardly ever meet."""
+    data = draw(values)
+    path, value = draw(st.sampled_from(list(places(data))))
+    near = st.sampled_from([inner for _, inner in places(data)])
+    alike = st.just(json.loads(json.dumps(value))) | near | values
+    op = draw(st.sampled_from(["eq", "ne", "lt", "lte", "gt", "gte", "in", "prefix", "exists"]))
+    if op == "in":
+        operand: Any = draw(st.lists(alike, min_size=1, max_size=3))
+    elif op == "exists":
+        operand = draw(st.booleans())
+    elif op == "prefix":
+        operand = value[: draw(st.integers(0, 2))] if isinstance(value, str) else "a"
+    elif op in ("eq", "ne"):
+        operand = draw(alike)
+    else:
+        operand = value if kind(value) in ("number", "str") else draw(orderable)
+    return {"path": draw(st.just(path) | paths), op: operand}, data
+
+
+@given(meetings())
+def test_it_compares_as_the_rules_say(meeting: tuple[dict, Any]) -> None:
+    node, data = meeting
+    assert Filter.parse(node).matches(event(data)) == model(node, event(data), data)
+
+
+def test_a_list_of_values_may_hold_anything() -> None:
+    parsed = Filter.parse({"path": "/a/1", "in": [1, "x", None, [1, {"b": True}]]})
+    for value in (1, 1.0, "x", None, [1, {"b": True}], [1.0, {"b": True}]):
+        assert parsed.matches(event({"a": [0, value]})), value
+    for value in (True, "1", 2, [1, {"b": 1}], [1], {}, False):
+        assert not parsed.matches(event({"a": [0, value]})), value
+
+
 @given(filters, subjects)
 def test_its_canonical_text_means_the_same_and_is_its_own_canonical_text(node: dict, subject: tuple) -> None:
     parsed = Filter.parse(node)
@@ -177,12 +224,104 @@ def test_reading_it_as_text_or_as_values_is_the_same(node: dict) -> None:
         ({"types": ["b", "a", "a"]}, {"types": ["a", "b"]}),
         ({"source": "x"}, {"source": ["x"]}),
         ({"path": "", "in": [2, 1, 1.0]}, {"path": "", "in": [1, 2]}),
+        ({"path": "", "eq": [1e20, -(2.0**53)]}, {"path": "", "eq": [10**20, -(2**53)]}),
         ({"and": [{"and": [{"types": ["a"]}]}, {"tags": ["t"]}]}, {"tags": ["t"], "types": ["a"]}),
         ({"path": "", "eq": {"b": 1, "a": 2}}, {"path": "", "eq": {"a": 2, "b": 1}}),
     ],
 )
 def test_equal_meaning_has_one_canonical_text(one: dict, other: dict) -> None:
     assert Filter.parse(one).canonical == Filter.parse(other).canonical
+
+
+def rewritten(value: Any, order: random.Random) -> Any:
+    """The same filter in other words: keys in another order, numbers spelt in another way."""
+    if isinstance(value, dict):
+        keys = order.sample(sorted(value), len(value))
+        return {key: rewritten(value[key], order) for key in keys}
+    if isinstance(value, list):
+        return [rewritten(one, order) for one in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        return float(value)
+    return value
+
+
+def shuffled(node: dict, order: random.Random) -> dict:
+    """The same filter with its lists of alternatives, and its groups, in another order."""
+    inner: dict[str, Any] = {}
+    for key, value in node.items():
+        if key in ("and", "or"):
+            inner[key] = order.sample([shuffled(one, order) for one in value], len(value))
+        elif key == "not":
+            inner[key] = shuffled(value, order)
+        elif key in ("topics", "types", "tags", "source", "in") and isinstance(value, list):
+            inner[key] = order.sample(value * 2, len(value) * 2)
+        else:
+            inner[key] = value
+    return inner
+
+
+@given(filters, st.randoms(use_true_random=False))
+def test_order_repeats_and_spelling_do_not_change_the_canonical_text(node: dict, order: random.Random) -> None:
+    assert Filter.parse(rewritten(shuffled(node, order), order)).canonical == Filter.parse(node).canonical
+
+
+def accepted(node: dict) -> bool:
+    try:
+        Filter.parse(node)
+    except InvalidFilter:
+        return False
+    return True
+
+
+def nested(levels: int) -> dict:
+    node: dict = {"types": ["a"], "source": "x"}
+    for _ in range(levels):
+        node = {"types": ["a"], "not": node}
+    return node
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        nested,
+        lambda n: {"or": [{"path": "/a", "gt": i, "lt": i + 5} for i in range(n)]},
+        lambda n: {"path": "/" + "x" * 8 * n, "gt": 1, "lt": 2, "gte": 1, "ne": 3},
+        lambda n: {"path": "", "in": [float(f"{i}e15") for i in range(8 * n)]},
+    ],
+    ids=["depth", "parts", "path", "numbers"],
+)
+def test_what_just_fits_is_read_again_from_its_canonical_text(build: Callable[[int], dict]) -> None:
+    """A client sends the canonical text: the server must not refuse what the client has read."""
+    too_much = next(n for n in range(1, 2_000) if not accepted(build(n)))
+    canonical = Filter.parse(build(too_much - 1)).canonical
+    assert Filter.parse(canonical).canonical == canonical
+
+
+@pytest.mark.parametrize(
+    "raw", [b"{", b'{"a":1,"b":1e400}', b'{"a":1,"b":' + b"9" * 5_000 + b"}", b"[" * 5_000, b"\xff"]
+)
+def test_data_that_cannot_be_read_has_no_paths(raw: bytes) -> None:
+    assert not Filter.parse({"path": "", "exists": True}).matches(event(raw=raw))
+
+
+def test_data_is_not_decoded_when_the_attributes_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = Filter.parse({"path": "/a", "eq": 1, "types": ["x"]})
+    decoded: list[bytes] = []
+    monkeypatch.setattr("tailrace.core.filter.msgspec.json.decode", lambda data: decoded.append(data) or {"a": 1})
+    assert not parsed.matches(event({"a": 1}, type="y"))
+    assert decoded == []
+    assert parsed.matches(event({"a": 1}, type="x"))
+    assert decoded == [b'{"a": 1}']
+
+
+def test_data_is_decoded_once_for_many_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = Filter.parse(
+        {"path": "/a", "gt": 0, "lt": 2, "or": [{"path": "", "eq": 1}, {"path": "/b", "exists": False}]}
+    )
+    decoded: list[bytes] = []
+    monkeypatch.setattr("tailrace.core.filter.msgspec.json.decode", lambda data: decoded.append(data) or {"a": 1})
+    assert parsed.matches(event({"a": 1}))
+    assert len(decoded) == 1
 
 
 def test_data_that_is_not_json_has_no_paths() -> None:
@@ -201,6 +340,8 @@ def test_data_that_is_not_json_has_no_paths() -> None:
         ({"path": "/a"}, "something to compare with", "/path"),
         ({"path": "a", "eq": 1}, "JSON pointer", "/path"),
         ({"path": "/~2", "eq": 1}, "~0", "/path"),
+        ({"path": "/~~01", "eq": 1}, "~0", "/path"),
+        ({"path": "/\ud800", "eq": 1}, "not valid Unicode", "/path"),
         ({"path": "/a", "exists": 1}, "true or false", "/exists"),
         ({"path": "/a", "prefix": 1}, "takes a text", "/prefix"),
         ({"path": "/a", "lt": True}, "a number or a text", "/lt"),
@@ -208,10 +349,24 @@ def test_data_that_is_not_json_has_no_paths() -> None:
         ({"path": "/a", "eq": float("nan")}, "finite", "/eq"),
         ({"types": []}, "not empty", "/types"),
         ({"types": [1]}, "a text or a list", "/types"),
+        ({"types": ["\ud800"]}, "not valid Unicode", "/types"),
+        ({"\ud800": 1}, "there is no", "/\\ud800"),
+        ({"a/b~": 1}, "there is no", "/a~1b~0"),
+        ({"path": "", "eq": {1: 2}}, "not JSON", "/eq"),
+        ({"path": "", "eq": {"a": "\ud800"}}, "not valid Unicode", "/eq"),
+        ({"path": "", "eq": 10**5_000}, "8,192 bits", "/eq"),
+        ({"path": "", "eq": json.loads("[" * 900 + "]" * 900)}, "16 deep", "/eq"),
+        (b'{"path":"","in":[' + b"[" * 900 + b"]" * 900 + b"]}", "16 deep", "/in"),
+        (b"[" * 5_000, "not JSON", ""),
+        (b'{"path": "", "eq": NaN}', "not JSON", ""),
+        ('{"types": ["\ud800"]}', "not JSON", ""),
         ({"topics": ["a*"]}, "whole segments", "/topics"),
         ({"and": {}}, "a list of filters", "/and"),
         ({"or": [{}, {"not": {"x": 1}}]}, "no 'x'", "/or/1/not/x"),
         ('"' + "x" * 17_000 + '"', "16,384 bytes", ""),
+        ('"' + "ä" * 9_000 + '"', "16,384 bytes", ""),
+        ({"types": ["x" * 17_000]}, "16,384 bytes", ""),
+        ({"topics": [f"a/{index}" for index in range(300)]}, "256 parts", "/topics"),
         ({"or": [{"types": ["a"]}] * 300}, "256 parts", "/or/255/types"),
     ],
 )
@@ -224,10 +379,16 @@ def test_what_does_not_parse_is_told_with_its_place(source: Any, said: str, at: 
 
 def test_depth_is_bounded() -> None:
     node: dict = {"types": ["a"]}
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH - 1):
         node = {"not": node}
-    with pytest.raises(InvalidFilter, match="deep"):
-        Filter.parse(node)
+    Filter.parse(node)
+    with pytest.raises(InvalidFilter, match="16 deep"):
+        Filter.parse({"not": node})
+
+
+def test_an_object_that_names_several_things_counts_as_an_and() -> None:
+    with pytest.raises(InvalidFilter, match="counts twice"):
+        Filter.parse(nested(MAX_DEPTH // 2))
 
 
 @pytest.mark.parametrize("number", [10**400, 2**64, -(2**70), 1e300, 0.1])

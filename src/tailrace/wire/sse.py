@@ -20,7 +20,12 @@ OK: Final = b": ok\n\n"
 """What a stream starts with, so that every proxy passes the headers on at once."""
 HEARTBEAT: Final = b":\n\n"
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
-"""The largest event a decoder gathers."""
+"""The most of an unfinished event that a decoder holds."""
+MAX_RETRY_DIGITS: Final = 18
+"""A longer reconnection time is no time that anybody waits, and is ignored."""
+
+_LF: Final = 0x0A  # as numbers: looking for a byte in bytes costs 17 ns so, and 220 ns for b"\n"
+_CR: Final = 0x0D
 
 
 # ---- to bytes ---------------------------------------------------------------------------------------------
@@ -34,9 +39,11 @@ def encode_event(event: Event, cursor: str, form: Format) -> bytes:
         data = event.data
     else:
         data = base64.b64encode(event.data)
-    if event.type is DEFAULT_TYPE or event.type == DEFAULT_TYPE:
-        return b"id: %b\ndata: %b\n\n" % (cursor.encode(), _lines(data))
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), event.type.encode(), _lines(data))
+    if _LF in data or _CR in data:
+        data = _lines(data)
+    if event.type == DEFAULT_TYPE:
+        return b"id: %b\ndata: %b\n\n" % (cursor.encode(), data)
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), event.type.encode(), data)
 
 
 def control(name: str, data: bytes, cursor: str | None = None) -> bytes:
@@ -52,8 +59,6 @@ def retry(milliseconds: int) -> bytes:
 
 def _lines(data: bytes) -> bytes:
     """Data over as many `data:` lines as it has. A CR cannot be carried, and ends a line as LF does."""
-    if b"\n" not in data and b"\r" not in data:
-        return data
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
 
 
@@ -73,7 +78,7 @@ class SseDecoder:
     """Reads a stream in whatever pieces it comes.
 
     `last_event_id` is what a reconnect sends; `retry` the last reconnection time the stream gave (milliseconds);
-    `comments` counts comments, which is how a client sees heartbeats. Raises InvalidEvent for an event of more than
+    `comments` counts comments, which is how a client sees heartbeats. Of an unfinished event it holds no more than
     `max_event_bytes`.
     """
 
@@ -93,31 +98,34 @@ class SseDecoder:
         self._given_retry: int | None = None
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """The events that are complete with `chunk`."""
+        """The events that are complete with `chunk`.
+
+        Raises InvalidEvent for an event that grows too large, once those before it have been handed over.
+        """
+        events = self._complete(chunk)
+        if not events and self._pending_bytes + self._size > self._max_event_bytes:
+            raise InvalidEvent(f"The stream sent an event of more than {self._max_event_bytes:,} bytes.")
+        return events
+
+    def _complete(self, chunk: bytes) -> list[ServerSentEvent]:
         if self._after_cr and chunk:
             self._after_cr = False
             if chunk.startswith(b"\n"):  # the other half of a CRLF that was cut in two
                 chunk = chunk[1:]
-        if b"\n" not in chunk and b"\r" not in chunk:
-            self._keep(chunk)
+        if _LF not in chunk and _CR not in chunk:
+            self._pending.append(chunk)
+            self._pending_bytes += len(chunk)
             return []
         self._after_cr = chunk.endswith(b"\r")
         whole = b"".join([*self._pending, chunk])
-        self._pending, self._pending_bytes = [], 0
-        if b"\r" in whole:
+        if _CR in whole:
             whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if not self._started:
             self._started = True
             whole = whole.removeprefix(b"\xef\xbb\xbf")
         *lines, rest = whole.split(b"\n")
-        self._keep(rest)
+        self._pending, self._pending_bytes = [rest], len(rest)
         return self._read(lines)
-
-    def _keep(self, rest: bytes) -> None:
-        self._pending.append(rest)
-        self._pending_bytes += len(rest)
-        if self._pending_bytes + self._size > self._max_event_bytes:
-            raise InvalidEvent(f"The stream sent an event of more than {self._max_event_bytes:,} bytes.")
 
     def _read(self, lines: list[bytes]) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
@@ -141,7 +149,7 @@ class SseDecoder:
                 self._id = value.decode(errors="replace")
             case b"event":
                 self._type = value.decode(errors="replace")
-            case b"retry" if value.isdigit():
+            case b"retry" if value.isdigit() and len(value) <= MAX_RETRY_DIGITS:
                 self.retry = self._given_retry = int(value)
             case _:  # the standard ignores other fields
                 pass
