@@ -46,19 +46,19 @@ def churn(port: int, connects: int, chance: random.Random) -> None:
         opened.close()
 
 
-def settled(running: Server) -> dict[str, int | float]:
-    """Figures once nothing is open any more."""
+def settled(running: Server) -> dict[str, int]:
+    """Figures once nothing is open any more, and five readings in a row are the same."""
     wanted = ("tailrace_streams ", "tailrace_polls ", "tailrace_selections ", "tailrace_tasks ")
     deadline = time.monotonic() + 60
-    while True:
+    readings: list[dict[str, int]] = []
+    while time.monotonic() < deadline:
         _, body = Connection(running.port).request("GET", "/metrics")
-        values = {
-            line.split()[0]: float(line.split()[1]) for line in body.decode().splitlines() if line.startswith(wanted)
-        }
-        if values["tailrace_streams"] == values["tailrace_polls"] == 0 or time.monotonic() > deadline:
+        lines = [line.split() for line in body.decode().splitlines() if line.startswith(wanted)]
+        readings.append({**{name: int(float(value)) for name, value in lines}, "files": running.open_files()})
+        if len(readings) >= 5 and all(one == readings[-1] for one in readings[-5:]):
             break
         time.sleep(0.2)
-    return {**{name: int(value) for name, value in values.items()}, "files": running.open_files()}
+    return readings[-1]
 
 
 def main() -> None:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
+
+from harness import keep
 
 Row = tuple[int, int, int, int, bytes]
 
@@ -113,7 +112,8 @@ def busy() -> Iterator[None]:
         thread.join()
 
 
-def appends(append: Callable[[sqlite3.Connection, list[Row]], None], seconds: float) -> str:
+def appends(append: Callable[[sqlite3.Connection, list[Row]], None], seconds: float) -> float:
+    """Events a second."""
     with tempfile.TemporaryDirectory() as folder:
         connection = open_log(folder)
         position, began = 1, time.perf_counter()
@@ -125,10 +125,11 @@ def appends(append: Callable[[sqlite3.Connection, list[Row]], None], seconds: fl
             position += APPEND
         rate = position / (time.perf_counter() - began)
         connection.close()
-    return f"{rate:>10,.0f} events/s"
+    return rate
 
 
-def reads(read: Callable[[sqlite3.Connection, int], int], seconds: float) -> str:
+def reads(read: Callable[[sqlite3.Connection, int], int], seconds: float) -> float:
+    """Milliseconds a page."""
     with tempfile.TemporaryDirectory() as folder:
         connection = open_log(folder)
         one_blob(connection, [(n + 1, n % 50, 1, 1_790_000_000_000, DATA) for n in range(50_000)])
@@ -138,30 +139,23 @@ def reads(read: Callable[[sqlite3.Connection, int], int], seconds: float) -> str
             pages += 1
         elapsed = time.perf_counter() - began
         connection.close()
-    return f"{elapsed / pages * 1000:>10.2f} ms/page"
+    return elapsed / pages * 1000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=2)
     seconds = parser.parse_args().seconds
-    machine = f"{platform.system()} {platform.machine()}"
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d} · {machine} · Python {sys.version.split()[0]} · SQLite {sqlite3.sqlite_version}"
-    )
-    print(f"{'':40} {'alone':>19} {'beside a busy thread':>23}")
-    for name, way in (
-        ("executemany", row_by_row),
-        ("VALUES of 512, 64, 8, 1 rows", many_values),
-        ("one blob", one_blob),
-    ):
-        idle = appends(way, seconds)
+    figures: dict[str, float | int | str] = {}
+    for name, way in (("executemany", row_by_row), ("VALUES of 512, 64, 8, 1", many_values), ("one blob", one_blob)):
+        figures[f"append by {name}, events/s"] = appends(way, seconds)
         with busy():
-            print(f"append {APPEND:,}, {name:27} {idle} {appends(way, seconds):>23}")
+            figures[f"busy: append by {name}, events/s"] = appends(way, seconds)
     for name, look in (("fetchall", fetch_all), ("one row", one_row)):
-        idle = reads(look, seconds)
+        figures[f"read by {name}, ms/page"] = reads(look, seconds)
         with busy():
-            print(f"read {PAGE}, {name:31} {idle} {reads(look, seconds):>23}")
+            figures[f"busy: read by {name}, ms/page"] = reads(look, seconds)
+    keep("sqlite-steps", figures)
 
 
 main()

@@ -2,24 +2,23 @@
 
     python benchmarks/store.py [memory:// | sqlite:////tmp/bench.db] [--seconds 3]
 
-Events have 200 bytes of data. `beside a busy thread` repeats the run while another thread computes, as an event loop
-under load does. Without a URL: SQLite in a folder of its own.
+Events have 200 bytes of data. `busy` repeats the run while another thread computes, as an event loop under load does.
+Without a URL: SQLite in a folder of its own. To reach there, alone and synced to disk: 120,000 events/s in entries of
+1,000 to one topic, 15,000 in entries of one; 3 µs an event for reading all.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import platform
-import sqlite3
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
+
+from harness import keep
 
 from tailrace.core.event import Draft
 from tailrace.core.position import Cursor
@@ -71,50 +70,51 @@ def busy() -> Iterator[None]:
         thread.join()
 
 
-async def measure(store: Store, seconds: float) -> None:
-    def drafts(count: int, **attributes: str) -> list[Draft]:
-        return [Draft(topic=TOPICS[number % 50], data=DATA, **attributes) for number in range(count)]
+async def append_named(store: Store, seconds: float) -> float:
+    """Events a second that bring an id of their own, as CloudEvents do."""
+    begun, done = time.perf_counter(), 0
+    run = time.time_ns()
+    while time.perf_counter() - begun < seconds:
+        names = [f"{run}-{done + number}" for number in range(1000)]
+        drafts = [Draft(topic=TOPICS[n % 50], data=DATA, id=name) for n, name in enumerate(names)]
+        await store.append([Entry(topic=TOPICS[0], drafts=drafts)])
+        done += 1000
+    return done / (time.perf_counter() - begun)
 
-    number = 0
 
-    async def with_ids() -> float:
-        nonlocal number
-        begun, done = time.perf_counter(), 0
-        while time.perf_counter() - begun < seconds:
-            drafts_ = [Draft(topic=TOPICS[n % 50], data=DATA, id=f"event-{number + n:09}") for n in range(1000)]
-            await store.append([Entry(topic=TOPICS[0], drafts=drafts_)])
-            number += 1000
-            done += 1000
-        return done / (time.perf_counter() - begun)
+async def measure(store: Store, seconds: float) -> dict[str, float]:
+    def drafts(count: int, topics: int) -> list[Draft]:
+        return [Draft(topic=TOPICS[number % topics], data=DATA) for number in range(count)]
 
-    bulk = [Entry(topic=TOPICS[0], drafts=drafts(1000))]
-    singles = [Entry(topic=draft.topic, drafts=[draft]) for draft in drafts(64)]
-    print(f"append, entries of 1,000:            {await append(store, bulk, seconds):>11,.0f} events/s")
-    print(f"append, 64 entries of 1:             {await append(store, singles, seconds):>11,.0f} events/s")
-    print(f"append, 1,000 with explicit ids:     {await with_ids():>11,.0f} events/s")
-    print(f"read all, {PAGE} a page:                {await read(store, Selection(), seconds):>11.2f} µs/event")
-    print(f"read one topic:                      {await read(store, Selection([TOPICS[7]]), seconds):>11.2f} µs/event")
-    print(f"read ten topics:                     {await read(store, Selection(TOPICS[:10]), seconds):>11.2f} µs/event")
+    one = [Entry(topic=TOPICS[0], drafts=drafts(1000, 1))]
+    mixed = [Entry(topic=TOPICS[0], drafts=drafts(1000, 50))]
+    singles = [Entry(topic=draft.topic, drafts=[draft]) for draft in drafts(64, 50)]
+    return {
+        "append 1,000 to one topic, events/s": await append(store, one, seconds),
+        "append 1,000 to 50 topics, events/s": await append(store, mixed, seconds),
+        "append 64 entries of 1, events/s": await append(store, singles, seconds),
+        "append 1,000 with ids, events/s": await append_named(store, seconds),
+        "read all, µs/event": await read(store, Selection(), seconds),
+        "read one of 50 topics, µs/event": await read(store, Selection([TOPICS[7]]), seconds),
+        "read ten of 50 topics, µs/event": await read(store, Selection(TOPICS[:10]), seconds),
+    }
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("url", nargs="?")
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=float, default=2)
     arguments = parser.parse_args()
-    machine = f"{platform.system()} {platform.machine()}"
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d} · {machine} · Python {sys.version.split()[0]} · SQLite {sqlite3.sqlite_version}"
-    )
     with tempfile.TemporaryDirectory() as folder:
         store = await open_store(arguments.url or f"sqlite:///{Path(folder, 'bench.db')}")
         try:
-            await measure(store, arguments.seconds)
-            print("beside a busy thread:")
+            alone = await measure(store, arguments.seconds)
             with busy():
-                await measure(store, arguments.seconds)
+                beside = await measure(store, arguments.seconds)
         finally:
             await store.aclose()
+    figures = {**alone, **{f"busy: {name}": value for name, value in beside.items()}}
+    keep(f"store-{store.capabilities.name}", {**figures})
 
 
 asyncio.run(main())

@@ -173,16 +173,49 @@ async def test_a_server_that_cannot_be_reached_is_given_up_when_told_so() -> Non
             await writer.publish(Draft(topic="a", data=b"1"))
 
 
-async def test_lines_are_published_in_bulk(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailrace.client.writer.CHUNK_EVENTS", 2)
+async def pieces(*blocks: bytes) -> AsyncIterator[bytes]:
+    for block in blocks:
+        yield block
 
-    async def lines() -> AsyncIterator[bytes]:
-        for text in (b"1\n", b"\n", b"2\r\n", b"3\n"):
-            yield text
+
+async def test_lines_are_published_in_bulk_in_whatever_pieces_they_come(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tailrace.client.writer.CHUNK_EVENTS", 2)
+    async with Writer(server.url) as writer:
+        blocks = pieces(b"1\n\n", b"2", b"2\r\n33", b"3\n4\n5\n6")
+        receipts = [(receipt.count, size) async for receipt, size in writer.publish_lines("lines", blocks)]
+    assert receipts == [(1, 3), (1, 4), (2, 6), (1, 2), (1, 2)]
+    async with httpx2.AsyncClient(base_url=server.url) as http:
+        page = (await http.get("/api/v1/events/history", params={"topics": "lines"})).json()
+    assert page["events"] == [1, 22, 333, 4, 5, 6]
+
+
+async def test_a_line_goes_out_as_soon_as_it_is_complete(server: Running) -> None:
+    more = asyncio.Event()
+
+    async def live() -> AsyncIterator[bytes]:
+        yield b"1\n2"
+        await more.wait()
+        yield b"2\n"
 
     async with Writer(server.url) as writer:
-        receipts = [(receipt.count, size) async for receipt, size in writer.publish_lines("lines", lines())]
-    assert receipts == [(2, 5), (1, 2)]
+        receipts = writer.publish_lines("live", live())
+        receipt, _ = await anext(receipts)
+        assert receipt.count == 1
+        more.set()
+        receipt, _ = await anext(receipts)
+        assert receipt.count == 1
+
+
+async def test_a_broken_line_is_counted_from_where_its_request_began(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tailrace.client.writer.CHUNK_EVENTS", 2)
+    async with Writer(server.url) as writer:
+        with pytest.raises(Rejected, match=r"Line 2: .*Counted from line 3\."):
+            async for _ in writer.publish_lines("broken", pieces(b"1\n2\n3\n{\n5\n")):
+                pass
 
 
 async def test_a_publish_whose_answer_was_lost_is_not_stored_twice(server: Running) -> None:

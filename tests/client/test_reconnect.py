@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 
 from tailrace.client.reconnect import (
     LONGEST_SECONDS,
+    LONGEST_TOLD_SECONDS,
+    SHORTEST_SECONDS,
     ConnectIn,
     Drained,
     Dropped,
     Ended,
     Fail,
     Finished,
+    Garbled,
     GaveUp,
+    NotUnderstood,
     Opened,
     ReadOn,
     Reconnect,
@@ -54,6 +58,38 @@ def test_a_refusal_is_final(status: int) -> None:
 def test_a_temporary_refusal_is_tried_again_when_the_server_says(status: int) -> None:
     assert Reconnect().next(Refused(status, "later", 7.0), 0.5) == ConnectIn(7.0, "later")
     assert Reconnect(retry=1000).next(Refused(status, "later"), 0.5) == ConnectIn(0.5, "later")
+
+
+def test_retry_after_is_a_floor_under_the_backoff_and_not_a_rhythm() -> None:
+    reconnect = Reconnect(retry=1000)
+    waits = [reconnect.next(Refused(503, "later", 1.0), 0.75) for _ in range(4)]
+    assert waits == [ConnectIn(seconds, "later") for seconds in (1.0, 1.5, 3.0, 6.0)]
+
+
+def test_an_answer_that_is_none_of_ours_is_final() -> None:
+    todo = Reconnect().next(Garbled("a page"), 0.5)
+    assert isinstance(todo, Fail)
+    assert isinstance(todo.error, NotUnderstood)
+    assert todo.error.sentence == "a page"
+
+
+def test_no_server_can_make_a_client_spin_or_sleep_for_ever() -> None:
+    eager = Reconnect(retry=0)
+    assert [eager.next(Dropped("cut"), 1.0) for _ in range(2)] == [
+        ConnectIn(SHORTEST_SECONDS, "cut"), ConnectIn(2 * SHORTEST_SECONDS, "cut")
+    ]  # fmt: skip
+    for_ever = (Refused(503, "no", 1e18), Drained(10**18), Ended("no", 10**18))
+    for happened in for_ever:
+        todo = Reconnect().next(happened, 0.5)
+        assert isinstance(todo, ConnectIn)
+        assert todo.seconds == LONGEST_TOLD_SECONDS
+    todo = Reconnect().next(Drained(-5), 0.5)
+    assert isinstance(todo, ConnectIn)
+    assert todo.seconds == 0
+
+
+def test_a_drain_that_names_no_time_is_followed_by_a_backoff() -> None:
+    assert Reconnect(retry=1000).next(Drained(None), 0.5) == ConnectIn(0.5, "the server is shutting down")
 
 
 def test_a_drain_is_no_failure() -> None:

@@ -169,6 +169,26 @@ def test_deleting_a_followed_topic_is_a_gap_and_the_stream_goes_on(client: Clien
     assert event.data == "2"
 
 
+def test_a_gap_with_nothing_after_it_is_not_told_again(client: Client, topic: str) -> None:
+    seen = client.publish(topic, 1)["last"]
+    client.delete(f"/api/v1/topics/{topic}")
+    with client.follow({"last-event-id": seen}, topics=topic) as stream:
+        stream.next()
+        gap = stream.next()
+    assert (gap.type, gap.id != seen) == ("tailrace.gap", True)
+    with client.follow({"last-event-id": gap.id}, topics=topic) as stream:
+        stream.next()
+        client.publish(topic, 2)
+        assert (stream.next().data) == "2"
+
+
+def test_a_gap_does_not_take_a_reader_past_events_that_are_still_to_be_sent(client: Client, topic: str) -> None:
+    client.publish(topic, 1)
+    with client.follow({"last-event-id": "1-5"}, topics=topic) as stream:
+        opened, gap, event = stream.take(3)
+    assert (gap.type, gap.id, event.data) == ("tailrace.gap", opened.id, "1")
+
+
 def test_a_cursor_of_another_epoch_is_a_gap(client: Client, topic: str) -> None:
     with client.follow({"last-event-id": "1-5"}, topics=topic) as stream:
         stream.next()

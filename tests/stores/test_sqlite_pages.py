@@ -19,7 +19,7 @@ from tailrace.core.selection import Selection
 from tailrace.core.topic import literal_prefix
 from tailrace.errors import ConditionFailed, ConditionUnknowable
 from tailrace.log.store import Entry, Store
-from tailrace.stores.sqlite import SqliteStore, selecting
+from tailrace.stores.sqlite import SqliteStore, pages, selecting, topics
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.selecting import MERGED, SCANNED, Source, between, page_of
 from tailrace.stores.sqlite.statements import SQL, load
@@ -112,14 +112,14 @@ async def test_every_statement_says_what_it_is_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "topics", [[f"t/{number}" for number in range(MANY)], ["t/*"], ["*/*"], ["**"]], ids=["names", "t/*", "*/*", "**"]
+    "patterns", [[f"t/{number}" for number in range(MANY)], ["t/*"], ["*/*"], ["**"]], ids=["names", "t/*", "*/*", "**"]
 )
 async def test_more_topics_than_can_be_merged_are_read_in_order_all_the_same(
-    store: SqliteStore, topics: list[str]
+    store: SqliteStore, patterns: list[str]
 ) -> None:
     for number in range(3):
         await store.append([entry(f"t/{topic}", data=b"%d" % number) for topic in range(MANY)])
-    events = await read_all(store, Selection(topics), limit=50)
+    events = await read_all(store, Selection(patterns), limit=50)
     assert [event.data for event in events] == [b"%d" % number for number in range(3) for _ in range(MANY)]
 
 
@@ -207,6 +207,37 @@ async def test_many_closed_topics_come_to_an_end(store: SqliteStore) -> None:
     assert not (await store.read(Selection(names), Cursor(tip.epoch, 0), 1000)).closed
     await store.append([Entry(topic=names[0], close=True)])
     assert (await store.read(Selection(names), Cursor(tip.epoch, 0), 1000)).closed
+
+
+async def test_little_is_remembered_and_nothing_forgotten(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With bounds on what is kept in memory that every step exceeds, the answers are the same."""
+    for module, bound in ((pages, "_NAMES"), (pages, "_CHUNK"), (topics, "_KEPT"), (selecting, "_SOURCES")):
+        monkeypatch.setattr(module, bound, 3)
+    config = TopicConfig(retention=Retention(max_events=1))
+    names = [f"t/{number:02}" for number in range(MANY)]
+    await store.append([Entry(topic=name, create=config) for name in names])
+    for _ in range(2):
+        await store.append([entry(name) for name in names])
+    epoch = (await store.tip()).epoch
+    assert [topic.events for topic in await store.topics("**")] == [2] * MANY
+    for name in names:
+        await store.sweep(name, 0, 10)
+    for selection in (Selection(), Selection(["t/*"]), Selection(names), Selection(["*/*"]), Selection(["t/05"])):
+        page = await store.read(selection, Cursor(epoch, 1), 1000)
+        selected = names if len(selection.topics) > 1 or "*" in selection.topics[0] else ["t/05"]
+        assert page.gap is not None
+        assert page.gap.topics == tuple(selected)
+        assert [event.topic for event in page.events] == selected
+        back = await store.read_back(selection, Cursor(epoch, page.last.position + 1), 1000)
+        assert [event.topic for event in back.events] == selected[::-1]
+
+
+async def test_a_reader_backwards_sees_topics_that_came_after_it(store: SqliteStore) -> None:
+    selection = Selection(["t/*"])
+    for number in range(3):
+        appended = await store.append([entry(f"t/{number}")])
+        page = await store.read_back(selection, Cursor(appended.epoch, appended.last + 1), 10)
+        assert len(page.events) == number + 1
 
 
 # ---- conditions ---------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,8 @@ from tailrace.cli.options import DEFAULT_URL, Key, Url, console, run
 if TYPE_CHECKING:
     from tailrace.core.event import Draft
 
+BLOCK_BYTES = 1024 * 1024
+"""The most that is read at a time."""
 RETRIES = 2
 """How often a person waits for a server that does not answer."""
 
@@ -90,18 +93,18 @@ async def _publish_lines(url: str, key: str | None, topic: str, files: list[Path
     async with Writer(url, key=key, max_retries=RETRIES) as writer:
         for name, size, stream in _inputs(files):
             with _progress(name, size) as advance:
-                lines = _lines(stream)
-                async for receipt, read in writer.publish_lines(topic, lines, "envelope" if envelope else "data"):
+                blocks = _blocks(stream)
+                async for receipt, read in writer.publish_lines(topic, blocks, "envelope" if envelope else "data"):
                     published += receipt.count
                     last, durability = receipt.last or last, receipt.durability
                     advance(receipt.count, read)
     typer.echo(f"{published} events, last {last} {durability}" if last else "0 events")
 
 
-def _inputs(files: list[Path]) -> Iterator[tuple[str, int | None, BinaryIO]]:
+def _inputs(files: list[Path]) -> Iterator[tuple[str, int | None, BufferedReader]]:
     """Name, size and stream of each input; standard input if no file is named."""
     if not files or files == [Path("-")]:
-        yield "standard input", None, sys.stdin.buffer
+        yield "standard input", None, _standard_input()
     for path in files:
         if path != Path("-"):
             try:
@@ -111,9 +114,16 @@ def _inputs(files: list[Path]) -> Iterator[tuple[str, int | None, BinaryIO]]:
                 raise typer.BadParameter(f"{path} cannot be read: {error.strerror}") from None
 
 
-async def _lines(stream: BinaryIO) -> AsyncIterator[bytes]:
-    while line := await asyncio.to_thread(stream.readline):
-        yield line
+def _standard_input() -> BufferedReader:
+    buffer = sys.stdin.buffer
+    assert isinstance(buffer, BufferedReader), "standard input is a file of bytes"
+    return buffer
+
+
+async def _blocks(stream: BufferedReader) -> AsyncIterator[bytes]:
+    """What there is to read, as soon as it is there: whoever pipes a live log wants its lines to go out."""
+    while block := await asyncio.to_thread(stream.read1, BLOCK_BYTES):
+        yield block
 
 
 @contextmanager

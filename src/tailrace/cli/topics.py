@@ -91,7 +91,7 @@ def _ask(server: _Server, method: str, path: str, **options: Any) -> bytes:
     import httpx2
 
     from tailrace.client import GaveUp, Rejected
-    from tailrace.client.reader import sentence
+    from tailrace.client.http import sentence
 
     headers = {"authorization": f"Bearer {server.key}"} if server.key else {}
     try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self
@@ -21,6 +22,7 @@ from typing import Final, Literal, NamedTuple, Self
 import httpx2
 import msgspec
 
+from tailrace.client.http import BROKEN, CONNECT_SECONDS, dropped, open_client, refused
 from tailrace.client.reconnect import (
     ConnectIn,
     Drained,
@@ -28,18 +30,19 @@ from tailrace.client.reconnect import (
     Ended,
     Fail,
     Finished,
+    Garbled,
     Happened,
     Opened,
     ReadOn,
     Reconnect,
-    Refused,
 )
 from tailrace.core.selection import Selection
+from tailrace.errors import InvalidEvent
 from tailrace.wire.sse import Format, ServerSentEvent, SseDecoder
 
 STALL_HEARTBEATS: Final = 3
 """A stream from which nothing came for so many heartbeats is taken for dead."""
-CONNECT_SECONDS: Final = 10.0
+MEDIA_TYPE: Final = "text/event-stream"
 
 
 class Received(NamedTuple):
@@ -64,7 +67,10 @@ class Missing(NamedTuple):
 
 
 class State(NamedTuple):
-    """How the connection is: `connecting`, `open`, `waiting` (for `seconds`) or `ended`, and why."""
+    """How the connection is: `connecting`, `open`, `waiting` (for `seconds`) or `ended`, and why.
+
+    Once it was `open`, the reader knows where it stands, and misses nothing that is published from then on.
+    """
 
     name: Literal["connecting", "open", "waiting", "ended"]
     reason: str = ""
@@ -105,7 +111,10 @@ class Reader:
     """Follows a selection. `cursor` is where it stands: another reader that starts there goes on where this one is.
 
     `key` is an API key. `on_state` is called with every change of the connection. With `max_retries` it gives up after
-    so many failures in a row; without, never. While reading it raises Rejected if the server refuses, or GaveUp.
+    so many failures in a row; without, never.
+
+    Raises InvalidParameter for an address or key that cannot be used; while reading Rejected if the server refuses,
+    GaveUp, or NotUnderstood if it is no Tailrace server.
     """
 
     def __init__(
@@ -122,11 +131,8 @@ class Reader:
         self._on_state = on_state
         self._reconnect = Reconnect(max_retries)
         self._items: AsyncGenerator[Received | Missing, None] | None = None
-        self._http = httpx2.AsyncClient(
-            base_url=url,
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx2.Timeout(CONNECT_SECONDS, read=STALL_HEARTBEATS * follow.heartbeat),
-        )
+        self._told: Missing | None = None
+        self._http = open_client(url, key, httpx2.Timeout(CONNECT_SECONDS, read=STALL_HEARTBEATS * follow.heartbeat))
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,28 +143,30 @@ class Reader:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop reading."""
+        """Stop reading. For the task that reads; another one cancels that task instead."""
         if self._items is not None:
             await self._items.aclose()
         await self._http.aclose()
 
     def __aiter__(self) -> AsyncIterator[Received | Missing]:
-        self._items = self._read()
+        """Read on from where the reader stands; what an earlier loop left open is closed."""
+        self._items = self._read(self._items)
         return self._items
 
-    async def _read(self) -> AsyncGenerator[Received | Missing, None]:
+    async def _read(
+        self, earlier: AsyncGenerator[Received | Missing, None] | None
+    ) -> AsyncGenerator[Received | Missing, None]:
+        if earlier is not None:
+            await earlier.aclose()
         while True:
             self._on_state(State("connecting"))
             happened: Happened = Dropped("the stream ended")
-            attempt = self._attempt()
-            try:
+            async with aclosing(self._attempt()) as attempt:
                 async for item in attempt:
                     if isinstance(item, Received | Missing):
                         yield item
                     else:
                         happened = item
-            finally:
-                await attempt.aclose()
             match self._reconnect.next(happened, random.random()):  # noqa: S311 - spreads reconnects, hides nothing
                 case ConnectIn(seconds, reason):
                     self._on_state(State("waiting", reason, seconds))
@@ -182,45 +190,60 @@ class Reader:
                 if response.status_code == 204:
                     yield Ended("closed", None)
                 elif response.status_code != 200:
-                    yield await _refusal(response)
+                    await response.aread()
+                    yield refused(response)
+                elif not response.headers.get("content-type", "").startswith(MEDIA_TYPE):
+                    yield Garbled(f"{response.url} answered no {MEDIA_TYPE}: it is no Tailrace server.")
                 else:
-                    self._reconnect.next(Opened(), 0.0)
-                    self._on_state(State("open"))
-                    async for item in self._events(response):
-                        yield item
+                    async with aclosing(self._events(response)) as events:
+                        async for item in events:
+                            yield item
         except httpx2.ReadTimeout:
             yield Dropped(f"nothing came for {STALL_HEARTBEATS * self._follow.heartbeat:g} seconds")
-        except httpx2.TransportError as error:
-            yield Dropped(str(error) or type(error).__name__)
+        except BROKEN as error:
+            yield dropped(error)
+        except InvalidEvent as error:
+            yield Garbled(error.sentence)
 
-    async def _events(self, response: httpx2.Response) -> AsyncIterator[Received | Missing | Happened]:
+    async def _events(self, response: httpx2.Response) -> AsyncGenerator[Received | Missing | Happened, None]:
         decoder = SseDecoder(self.cursor or "")
-        async for chunk in response.aiter_raw():
-            for event in decoder.feed(chunk):
-                if decoder.retry is not None:
-                    self._reconnect.retry = decoder.retry
+        is_open = False
+        async for chunk in response.aiter_bytes():
+            events = decoder.feed(chunk)
+            if decoder.retry is not None:
+                self._reconnect.retry = decoder.retry
+            for event in events:
                 item = self._item(event)
-                if event.id and not isinstance(item, Ended):
-                    self.cursor = event.id
-                if item is not None:
+                if isinstance(item, Drained | Ended | Garbled):
                     yield item
-                    if isinstance(item, Drained | Ended):
-                        return
+                    return
+                self.cursor = event.id or self.cursor
+                if not is_open:
+                    is_open = True
+                    self._reconnect.next(Opened(), 0.0)
+                    self._on_state(State("open"))
+                if item is not None and item != self._told:
+                    self._told = item if isinstance(item, Missing) else None
+                    yield item
 
-    def _item(self, event: ServerSentEvent) -> Received | Missing | Drained | Ended | None:
-        match event.type:
-            case "tailrace.gap":
-                gap = msgspec.json.decode(event.data, type=_Gap)
-                return Missing(gap.reason, gap.requested, gap.available, gap.topics)
-            case "tailrace.drain":
-                return Drained(msgspec.json.decode(event.data, type=_Retry).retry or 0)
-            case "tailrace.end":
-                end = msgspec.json.decode(event.data, type=_Retry)
-                return Ended(end.detail or end.reason, end.retry)
-            case name if name.startswith("tailrace."):
-                return None
-            case _:
-                return Received(event.id, event.type, event.data)
+    def _item(self, event: ServerSentEvent) -> Received | Missing | Drained | Ended | Garbled | None:
+        """What an event of the stream says; None if it only moves the cursor."""
+        if not event.type.startswith("tailrace."):
+            return Received(event.id, event.type, event.data)
+        try:
+            match event.type:
+                case "tailrace.gap":
+                    gap = msgspec.json.decode(event.data, type=_Gap)
+                    return Missing(gap.reason, gap.requested, gap.available, gap.topics)
+                case "tailrace.drain":
+                    return Drained(msgspec.json.decode(event.data, type=_Retry).retry)
+                case "tailrace.end":
+                    end = msgspec.json.decode(event.data, type=_Retry)
+                    return Ended(end.detail or end.reason, end.retry)
+                case _:
+                    return None
+        except msgspec.MsgspecError as error:
+            return Garbled(f"The server sent a {event.type} that cannot be understood: {error}.")
 
     def _parameters(self) -> dict[str, object]:
         chosen = self._follow.selection
@@ -235,19 +258,3 @@ class Reader:
         if chosen.filter:
             parameters["filter"] = chosen.filter.canonical
         return parameters
-
-
-async def _refusal(response: httpx2.Response) -> Refused:
-    """What a refusal says: the problem's sentence, if it is one."""
-    await response.aread()
-    after = response.headers.get("retry-after", "")
-    return Refused(response.status_code, sentence(response), float(after) if after.isdigit() else None)
-
-
-def sentence(response: httpx2.Response) -> str:
-    """The sentence of a problem document (RFC 9457), or the status of any other answer."""
-    try:
-        detail = msgspec.json.decode(response.content, type=dict[str, object]).get("detail")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        detail = None
-    return str(detail) if detail else f"The server answered {response.status_code} {response.reason_phrase}".strip()

@@ -4,13 +4,17 @@ What time it is, how the dice fall and what the server said come in as arguments
 
     happened            what the reader does                          counts as a failure
     Opened              reads on                                      no: the count starts anew
-    Delivered           remembers the cursor                          no
     Dropped             connects again after a backoff                yes
     Refused 401 403 …   gives up: the error is raised                 -
-    Refused 429 5xx     connects again after Retry-After or backoff   yes
+    Refused 429 5xx     connects again after a backoff, and not       yes
+                        before Retry-After
+    Garbled             gives up: the error is raised                 -
     Drained             connects again when the server said           no
     Ended, retry null   is done                                       -
     Ended, retry n      connects again after n milliseconds           yes
+
+A stream is open when its first event has come, not when its headers have: only then is there a cursor to resume from,
+and a proxy that says 200 and hangs up does not start the count anew.
 
 A backoff is drawn evenly between nothing and a ceiling that doubles with every failure ("full jitter"), so that a
 thousand clients that were dropped together do not come back together. A reader never gives up by itself, unless it
@@ -26,7 +30,13 @@ from tailrace.errors import TailraceError, Unavailable
 
 FIRST_SECONDS: Final = 1.0
 """The first ceiling, until the server's `retry:` says otherwise."""
+SHORTEST_SECONDS: Final = 0.01
+"""The least first ceiling, so that `retry: 0` does not make a client spin."""
 LONGEST_SECONDS: Final = 30.0
+"""The highest ceiling."""
+LONGEST_TOLD_SECONDS: Final = 3600.0
+"""The longest wait that a server can impose."""
+_DRAINED: Final = "the server is shutting down"
 _TEMPORARY: Final = frozenset({408, 425, 429})
 
 
@@ -42,11 +52,17 @@ class Rejected(TailraceError):
     code = "rejected"
 
 
+class NotUnderstood(TailraceError):
+    """What answers there does not speak as a Tailrace server does."""
+
+    code = "not_understood"
+
+
 # ---- what happened ----------------------------------------------------------------------------------------
 
 
 class Opened(NamedTuple):
-    """The stream is open."""
+    """The first event has come."""
 
 
 class Dropped(NamedTuple):
@@ -63,10 +79,16 @@ class Refused(NamedTuple):
     retry_after: float | None = None
 
 
-class Drained(NamedTuple):
-    """The server goes away; `retry` milliseconds until it, or another, is asked again."""
+class Garbled(NamedTuple):
+    """The answer is none that a Tailrace server gives."""
 
-    retry: int
+    reason: str
+
+
+class Drained(NamedTuple):
+    """The server goes away; `retry` milliseconds until it, or another, is asked again, if it said."""
+
+    retry: int | None
 
 
 class Ended(NamedTuple):
@@ -76,7 +98,7 @@ class Ended(NamedTuple):
     retry: int | None
 
 
-Happened = Opened | Dropped | Refused | Drained | Ended
+Happened = Opened | Dropped | Refused | Garbled | Drained | Ended
 
 
 # ---- what to do -------------------------------------------------------------------------------------------
@@ -125,11 +147,13 @@ class Reconnect:
             case Dropped(reason):
                 return self._again(self.backoff(dice), reason)
             case Refused(status, reason, retry_after) if status >= 500 or status in _TEMPORARY:
-                return self._again(self.backoff(dice) if retry_after is None else retry_after, reason)
+                return self._again(max(self.backoff(dice), retry_after or 0.0), reason)
             case Refused(status, reason, _):
                 return Fail(Rejected(reason, status=status))
+            case Garbled(reason):
+                return Fail(NotUnderstood(reason))
             case Drained(retry):
-                return ConnectIn(retry / 1000, "the server is shutting down")
+                return ConnectIn(self.backoff(dice) if retry is None else _told(retry / 1000), _DRAINED)
             case Ended(reason, None):
                 return Finished(reason)
             case Ended(reason, retry):
@@ -138,7 +162,7 @@ class Reconnect:
 
     def backoff(self, dice: float) -> float:
         """Seconds until the next attempt."""
-        first = FIRST_SECONDS if self.retry is None else self.retry / 1000
+        first = FIRST_SECONDS if self.retry is None else max(SHORTEST_SECONDS, self.retry / 1000)
         ceiling = min(LONGEST_SECONDS, first * float(2 ** min(self.failures, 16)))
         return ceiling * dice
 
@@ -146,4 +170,9 @@ class Reconnect:
         self.failures += 1
         if self.max_retries is not None and self.failures > self.max_retries:
             return Fail(GaveUp(f"Tried {self.max_retries + 1} times, the last time: {reason}."))
-        return ConnectIn(seconds, reason)
+        return ConnectIn(_told(seconds), reason)
+
+
+def _told(seconds: float) -> float:
+    """A wait that a server asked for, within bounds."""
+    return max(0.0, min(seconds, LONGEST_TOLD_SECONDS))

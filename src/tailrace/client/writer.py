@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
@@ -13,8 +13,8 @@ from urllib.parse import quote
 import httpx2
 import msgspec
 
-from tailrace.client.reader import CONNECT_SECONDS, sentence
-from tailrace.client.reconnect import ConnectIn, Dropped, Fail, Happened, Reconnect, Refused
+from tailrace.client.http import BROKEN, CONNECT_SECONDS, dropped, open_client, refused
+from tailrace.client.reconnect import ConnectIn, Fail, Garbled, Happened, Reconnect, Rejected
 from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, format_time
 from tailrace.wire.jsonlines import MEDIA_TYPE
 from tailrace.wire.sse import Format
@@ -39,16 +39,13 @@ class Receipt(msgspec.Struct, frozen=True):
 class Writer:
     """Publishes. Never gives up on a server that cannot be reached, unless `max_retries` says so.
 
-    Raises Rejected if the server refuses for good (with its sentence), or GaveUp.
+    Raises InvalidParameter for an address or key that cannot be used; while publishing Rejected if the server refuses
+    for good (with its sentence), GaveUp, or NotUnderstood if it is no Tailrace server.
     """
 
     def __init__(self, url: str, *, key: str | None = None, max_retries: int | None = None) -> None:
         self._max_retries = max_retries
-        self._http = httpx2.AsyncClient(
-            base_url=url,
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-        )
+        self._http = open_client(url, key, httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,27 +60,39 @@ class Writer:
         return await self._post(draft.topic, draft.data, _headers(draft), {})
 
     async def publish_lines(
-        self, topic: str, lines: AsyncIterable[bytes], form: Format = "data"
+        self, topic: str, blocks: AsyncIterable[bytes], form: Format = "data"
     ) -> AsyncIterator[tuple[Receipt, int]]:
-        """Publish NDJSON lines, in requests of bounded size; answers each receipt, with the bytes it stands for.
+        """Publish NDJSON, in whatever pieces it comes; answers each request's receipt, with the bytes it stands for.
 
-        A request is stored as a whole or not at all. If the server refuses one, what came before it is stored, and the
-        error's sentence counts lines from the first of that request.
+        Lines go out as soon as they are complete, as many at a time as have come, within bounds. A request is stored as
+        a whole or not at all: if the server refuses one, what came before it is stored.
         """
-        waiting: list[bytes] = []
-        size = 0
-        async for line in lines:
-            if waiting and (len(waiting) >= CHUNK_EVENTS or size + len(line) > CHUNK_BYTES):
-                yield await self._post_lines(topic, waiting, form), size
-                waiting, size = [], 0
-            if line.strip():
-                waiting.append(line.rstrip(b"\r\n"))
-                size += len(line)
-        if waiting:
-            yield await self._post_lines(topic, waiting, form), size
+        rest = b""
+        before = 0
+        async for block in blocks:
+            *lines, rest = (rest + block).split(b"\n")
+            async for answer in self._post_lines(topic, lines, before, form):
+                yield answer
+            before += len(lines)
+        async for answer in self._post_lines(topic, [rest], before, form):
+            yield answer
 
-    async def _post_lines(self, topic: str, lines: list[bytes], form: Format) -> Receipt:
-        return await self._post(topic, b"\n".join(lines), {"content-type": MEDIA_TYPE}, {"format": form})
+    async def _post_lines(
+        self, topic: str, lines: list[bytes], before: int, form: Format
+    ) -> AsyncIterator[tuple[Receipt, int]]:
+        """Publish complete lines; `before` is how many were published already."""
+        for first, chunk in _chunks(lines):
+            body = b"\n".join(chunk)
+            if not body.strip():
+                continue
+            try:
+                receipt = await self._post(topic, body, {"content-type": MEDIA_TYPE}, {"format": form})
+            except Rejected as refusal:
+                if not before + first:
+                    raise
+                counted = f"{refusal.sentence} (Counted from line {before + first + 1:,}.)"
+                raise Rejected(counted, **refusal.extra) from None
+            yield receipt, len(body) + 1
 
     async def _post(self, topic: str, body: bytes, headers: dict[str, str], params: dict[str, str]) -> Receipt:
         path = f"/api/v1/topics/{quote(topic)}/events"
@@ -104,12 +113,16 @@ class Writer:
     ) -> Receipt | Happened:
         try:
             response = await self._http.post(path, content=body, headers=headers, params=params)
-        except httpx2.TransportError as error:
-            return Dropped(str(error) or type(error).__name__)
-        if response.status_code in (200, 201):
+        except BROKEN as error:
+            return dropped(error)
+        if response.status_code not in (200, 201):
+            return refused(response)
+        try:
             return msgspec.json.decode(response.content, type=Receipt)
-        after = response.headers.get("retry-after", "")
-        return Refused(response.status_code, sentence(response), float(after) if after.isdigit() else None)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return Garbled(
+                f"{response.url} answered {response.status_code} without a receipt: it is no Tailrace server."
+            )
 
 
 def _headers(draft: Draft) -> dict[str, str]:
@@ -126,3 +139,15 @@ def _headers(draft: Draft) -> dict[str, str]:
     }
     headers = {f"ce-{name}": quote(str(value), safe=" ,/:") for name, value in attributes.items() if value is not None}
     return {**headers, "content-type": draft.content_type or JSON_TYPE}
+
+
+def _chunks(lines: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """Lines in pieces of bounded size, each with the index of its first."""
+    first = size = 0
+    for index, line in enumerate(lines):
+        if index > first and (index - first >= CHUNK_EVENTS or size + len(line) > CHUNK_BYTES):
+            yield first, lines[first:index]
+            first, size = index, 0
+        size += len(line)
+    if lines[first:]:
+        yield first, lines[first:]

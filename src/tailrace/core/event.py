@@ -33,6 +33,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 _LINE_BREAKERS = re.compile(r"[\r\n\0]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What no CloudEvents string may hold (CloudEvents 1.0.2, type system)."""
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,64}")
 _OWN_NAMES: Final = frozenset({
     *("specversion", "id", "source", "type", "time", "datacontenttype", "data", "data_base64"),
@@ -145,9 +147,9 @@ def check_draft(draft: Draft) -> Draft:
 
 def check_type(value: str) -> str:
     """Answer `value` if it can be an event's type. Raises InvalidEvent."""
-    _check_text("type", value)
     if _LINE_BREAKERS.search(value):
         raise InvalidEvent(f"The type {value!r} has a line break or NUL, which the SSE 'event:' field cannot carry.")
+    _check_text("type", value)
     if value.startswith("tailrace."):
         raise InvalidEvent(f"The type {value!r} is reserved: types that start with 'tailrace.' are the server's own.")
     return value
@@ -179,6 +181,8 @@ def _check_text(name: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise InvalidEvent(f"{name} is not valid Unicode.") from None
+    if (hit := _CONTROL.search(value)) is not None:
+        raise InvalidEvent(f"{name} holds the control character {hit[0]!r}, which CloudEvents does not allow.")
 
 
 def _check_tags(tags: tuple[str, ...]) -> None:
@@ -186,10 +190,8 @@ def _check_tags(tags: tuple[str, ...]) -> None:
         raise InvalidEvent(f"The event has {len(tags)} tags, and {MAX_TAGS} are the most.")
     for tag in tags:
         _check_text("a tag", tag)
-        if len(tag) > MAX_TAG or "," in tag or _LINE_BREAKERS.search(tag):
-            raise InvalidEvent(
-                f"{tag[:64]!r} is not a tag: tags have 1 to {MAX_TAG} characters, and no comma or line break."
-            )
+        if len(tag) > MAX_TAG or "," in tag:
+            raise InvalidEvent(f"{tag[:64]!r} is not a tag: tags have 1 to {MAX_TAG} characters, and no comma.")
 
 
 def _check_extensions(extensions: dict[str, Extension]) -> None:

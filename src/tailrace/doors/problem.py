@@ -28,7 +28,7 @@ class InternalError(TailraceError):
 def problem(error: TailraceError) -> dict[str, object]:
     """The problem document: the members of RFC 9457, our stable `code`, `retry`, and what the error adds."""
     return {
-        "type": f"https://tailrace.dev/errors/{error.code}",
+        "type": f"urn:tailrace:error:{error.code}",
         "title": (type(error).__doc__ or "").strip().partition("\n")[0].partition(":")[0].rstrip("."),
         "status": int(error.status),
         "detail": error.sentence,

@@ -224,7 +224,10 @@ class _Writing:
 
     def _encode(self, page: Page) -> bytes:
         frames = self._streams.frames(page, self._frames, self._opening.form) if page.events else b""
-        return gap(page.gap) + frames if page.gap else frames
+        if page.gap is None:
+            return frames
+        # Its id takes the reader past what is missing, but never past an event that is still to be sent.
+        return gap(page.gap, None if page.events else str(page.last)) + frames
 
     def _frames(self, events: Sequence[Event], epoch: int) -> bytes:
         form = self._opening.form
@@ -240,10 +243,9 @@ class _Writing:
         return sse.control("tailrace.cursor", b"{}", cursor=str(page.last))
 
 
-def gap(gap: Gap) -> bytes:
-    """`tailrace.gap`: some events are missing. Its id moves the reader to where reading goes on."""
-    data = msgspec.json.encode(gap_fields(gap))
-    return sse.control("tailrace.gap", data)
+def gap(gap: Gap, cursor: str | None) -> bytes:
+    """`tailrace.gap`: some events are missing."""
+    return sse.control("tailrace.gap", msgspec.json.encode(gap_fields(gap)), cursor)
 
 
 def gap_fields(gap: Gap) -> dict[str, object]:

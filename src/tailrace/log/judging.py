@@ -6,15 +6,26 @@ asks here. Kept in one place so that no two stores can answer the same entry dif
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tailrace.core import condition, producer
 from tailrace.core.condition import Judgement
 from tailrace.core.position import Cursor
 from tailrace.core.producer import Producer, ProducerState, Verdict
 from tailrace.core.retention import DURABILITY_ORDER, Durability, TopicConfig
-from tailrace.errors import ConditionFailed, ConditionUnknowable, InvalidCursor, ProducerGap, StaleProducer, Unsupported
-from tailrace.log.store import GapReason
+from tailrace.errors import (
+    ConditionFailed,
+    ConditionUnknowable,
+    InvalidCursor,
+    ProducerGap,
+    StaleProducer,
+    TopicExists,
+    TopicNotFound,
+    Unsupported,
+)
+from tailrace.log.store import Entry, GapReason
+
+_DEFAULT = TopicConfig()
 
 
 def reached(asked: Durability | None, offered: Sequence[Durability]) -> Durability:
@@ -25,6 +36,31 @@ def reached(asked: Durability | None, offered: Sequence[Durability]) -> Durabili
         if DURABILITY_ORDER.index(level) >= DURABILITY_ORDER.index(asked):
             return level
     raise Unsupported(f"This log cannot reach durability {asked!r}: {offered[-1]!r} is the most it can do.")
+
+
+def new_topics(
+    entry: Entry, config_of: Callable[[str], TopicConfig | None], offered: Sequence[Durability]
+) -> dict[str, TopicConfig]:
+    """Rule 2 of `Entry`: the topics that it brings into being. `config_of`: what is known of a topic that exists.
+
+    Raises TopicExists, TopicNotFound or Unsupported.
+    """
+    new: dict[str, TopicConfig] = {}
+    if entry.create is not None:
+        reached(entry.create.durability, offered)
+        known = config_of(entry.topic)
+        if known is None:
+            new[entry.topic] = entry.create
+        elif known != entry.create:
+            raise TopicExists(f"Topic {entry.topic!r} exists with another configuration.")
+    of_drafts = {draft.topic for draft in entry.drafts}
+    for name in of_drafts | {entry.topic}:
+        if name in new or config_of(name) is not None:
+            continue
+        if name not in of_drafts or not entry.create_missing:
+            raise TopicNotFound(f"There is no topic {name!r}.")
+        new[name] = _DEFAULT
+    return new
 
 
 def is_remembered(recorded_at: int, now: int, config: TopicConfig) -> bool:

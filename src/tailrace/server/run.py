@@ -19,6 +19,7 @@ from tailrace.errors import ConfigError
 from tailrace.log.log import Log
 from tailrace.server.build import Site
 from tailrace.server.config import Settings
+from tailrace.server.protocol import Protocol
 from tailrace.stores.from_url import open_store
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ SWITCH_SECONDS = 0.001
 GC_THRESHOLDS = (20_000, 20, 50)
 """Objects between collections. Requests leave hardly any cycles, and Python's 700 would look for them all day."""
 _BACKLOG = 4096
-_STALL_CHECK_SECONDS = 5.0
+_STALL_CHECKS = 8
+"""How often within the send timeout streams are looked at for one that takes nothing."""
 _NOTSENT_LOWAT_BYTES = 16 * 1024
 
 
@@ -116,7 +118,7 @@ async def serve_until_stopped(
 async def _serve(settings: Settings, site: Site, listening: socket.socket, ready: Ready) -> None:
     config = uvicorn.Config(
         site,
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="off",
         access_log=False,  # it would print queries, and queries may hold tokens
@@ -182,7 +184,7 @@ async def _announce(server: Server, site: Site, listening: socket.socket, ready:
 
 async def _cut_stalled(site: Site) -> None:
     while True:
-        await asyncio.sleep(_STALL_CHECK_SECONDS)
+        await asyncio.sleep(site.streams.limits.send_timeout_seconds / _STALL_CHECKS)
         if cut := site.streams.cut_stalled():
             logger.info("closed %d streams that took nothing for %g s", cut, site.streams.limits.send_timeout_seconds)
 

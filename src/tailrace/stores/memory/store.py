@@ -20,8 +20,16 @@ from tailrace.core.producer import ProducerState
 from tailrace.core.retention import TopicConfig, expired
 from tailrace.core.selection import Selection
 from tailrace.core.topic import literal_prefix, matcher
-from tailrace.errors import StoreClosed, TailraceError, TopicClosed, TopicExists, TopicNotFound
-from tailrace.log.judging import is_remembered, is_repeated, reached, require_condition, require_cursor, resolve
+from tailrace.errors import StoreClosed, TailraceError, TopicClosed, TopicNotFound
+from tailrace.log.judging import (
+    is_remembered,
+    is_repeated,
+    new_topics,
+    reached,
+    require_condition,
+    require_cursor,
+    resolve,
+)
 from tailrace.log.log import wall_ms
 from tailrace.log.store import (
     GAP_TOPICS,
@@ -46,7 +54,6 @@ _SCANNED: Final = 5_000
 """The most events that one page looks through."""
 _MERGED: Final = 256
 """The most topics of a pattern that are read topic by topic; beyond it the whole log is looked through."""
-_DEFAULT: Final = TopicConfig()
 _NOTHING: Final = Answer(0, None, None, 0)
 
 
@@ -107,7 +114,7 @@ class MemoryStore:
 
     def _accept(self, entry: Entry, events: list[Event], marks: list[tuple[str, int]]) -> Receipt:
         """Judge an entry whole, changing nothing; then do it, which cannot fail."""
-        new = self._judge_topics(entry)
+        new = new_topics(entry, self._config_of, _CAPABILITIES.durability)
         known = self._topics.get(entry.topic)
         repeated = self._judge_repetition(entry, known)
         if repeated is not None:
@@ -131,24 +138,9 @@ class MemoryStore:
             marks.append((topic.name, self._take_position()))
         return self._receipt(answer, duplicate=again, created=known is None and not again)
 
-    def _judge_topics(self, entry: Entry) -> dict[str, TopicConfig]:
-        """Rule 2: the topics that the entry brings into being."""
-        new: dict[str, TopicConfig] = {}
-        if entry.create is not None:
-            reached(entry.create.durability, _CAPABILITIES.durability)
-            known = self._topics.get(entry.topic)
-            if known is None:
-                new[entry.topic] = entry.create
-            elif known.config != entry.create:
-                raise TopicExists(f"Topic {entry.topic!r} exists with another configuration.")
-        of_drafts = {draft.topic for draft in entry.drafts}
-        for name in of_drafts | {entry.topic}:
-            if name in self._topics or name in new:
-                continue
-            if name not in of_drafts or not entry.create_missing:
-                raise TopicNotFound(f"There is no topic {name!r}.")
-            new[name] = _DEFAULT
-        return new
+    def _config_of(self, name: str) -> TopicConfig | None:
+        topic = self._topics.get(name)
+        return None if topic is None else topic.config
 
     def _judge_repetition(self, entry: Entry, topic: Topic | None) -> Answer | None:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""

@@ -17,8 +17,8 @@ from tailrace.core.event import Draft, Event, format_time
 from tailrace.core.position import Cursor
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import Durability, TopicConfig
-from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed, TopicExists, TopicNotFound
-from tailrace.log.judging import is_remembered, is_repeated, reached, require_condition, require_cursor
+from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed, TopicNotFound
+from tailrace.log.judging import is_remembered, is_repeated, new_topics, require_condition, require_cursor
 from tailrace.log.store import Appended, Entry, Receipt
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.memories import Answer, Memories, Place
@@ -103,7 +103,7 @@ class Appending:
     # ---- judging: nothing is changed ------------------------------------------------------------------------
 
     def _accept(self, entry: Entry) -> Receipt:
-        new = self._judge_topics(entry)
+        new = new_topics(entry, self._config_of, LEVELS)
         known = self._topics.get(entry.topic)
         repeated = self._judge_repetition(entry, known)
         if repeated is not None:
@@ -119,24 +119,9 @@ class Appending:
         self._conclude(entry, answer)
         return self._receipt(answer, duplicate=again is not None, created=known is None and again is None)
 
-    def _judge_topics(self, entry: Entry) -> dict[str, TopicConfig]:
-        """Rule 2: the topics that the entry brings into being."""
-        new: dict[str, TopicConfig] = {}
-        if entry.create is not None:
-            reached(entry.create.durability, LEVELS)
-            known = self._topics.get(entry.topic)
-            if known is None:
-                new[entry.topic] = entry.create
-            elif known.config != entry.create:
-                raise TopicExists(f"Topic {entry.topic!r} exists with another configuration.")
-        of_drafts = {draft.topic for draft in entry.drafts}
-        for name in of_drafts | {entry.topic}:
-            if name in new or self._topics.get(name) is not None:
-                continue
-            if name not in of_drafts or not entry.create_missing:
-                raise TopicNotFound(f"There is no topic {name!r}.")
-            new[name] = _DEFAULT
-        return new
+    def _config_of(self, name: str) -> TopicConfig | None:
+        topic = self._topics.get(name)
+        return None if topic is None else topic.config
 
     def _judge_repetition(self, entry: Entry, topic: Topic | None) -> Answer | None:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
@@ -228,16 +213,19 @@ class Appending:
         epoch, first, now = self._tail.epoch, self._tail.last + 1, self._now
         self._tail.last += len(drafts)
         topics = self._topics.existing({draft.topic for draft in drafts})
-        sizes: dict[str, list[int]] = {name: [] for name in topics}
+        self._events += [
+            draft.placed(Cursor(epoch, position), first, now, self._time)
+            for position, draft in enumerate(drafts, first)
+        ]
+        self._placing.add(drafts, {name: topic.id for name, topic in topics.items()}, first)
         for position, draft in enumerate(drafts, first):
             topic = topics[draft.topic]
-            self._events.append(draft.placed(Cursor(epoch, position), first, now, self._time))
-            self._placing.add(position, topic.id, first, draft)
-            sizes[draft.topic].append(len(draft.data))
+            topic.events += 1
+            topic.size += len(draft.data)
             if draft.id is not None and self._is_remembered(now, topic.config):
                 self._memories.put_place(topic.id, draft, Place(now, position))
-        for name, topic in topics.items():
-            self._topics.count(topic, len(sizes[name]), sum(sizes[name]))
+        for topic in topics.values():
+            self._topics.count(topic)
         self._placing.write_if_large()
         return Answer(self._now, first, self._tail.last, len(drafts))
 

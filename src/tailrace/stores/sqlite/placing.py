@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -18,18 +19,12 @@ _NUL: Final = b"\\u0000"
 
 
 class _Rows:
-    """Rows of one kind: JSON that says where in a blob the data of each begins."""
+    """Rows of one kind: JSON that says where in a blob the data of each begins, and how long it is."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[int | str | None, ...]] = []
         self.data: list[bytes] = [b"\0"]  # SQLite has no part of an empty blob; and its offsets begin with 1
         self.end = 2
-
-    def add(self, before: tuple[int, int, int], data: bytes, after: tuple[int | str | None, ...] = ()) -> None:
-        """Take in a row."""
-        self.rows.append((*before, self.end, len(data), *after))
-        self.data.append(data)
-        self.end += len(data)
 
 
 class Placing:
@@ -44,14 +39,18 @@ class Placing:
         self._plain, self._rich = _Rows(), _Rows()
         self._tags: list[tuple[str, int]] = []
 
-    def add(self, position: int, topic: int, entry: int, draft: Draft) -> None:
-        """Take in a draft that has got its position."""
-        if is_plain(draft):
-            self._plain.add((position, topic, entry), draft.data)
-            return
-        self._rich.add((position, topic, entry), draft.data, attributes(draft))
-        if draft.tags:
-            self._tags += [(tag, position) for tag in draft.tags]
+    def add(self, drafts: Sequence[Draft], topics: Mapping[str, int], first: int) -> None:
+        """Take in the drafts of an entry, whose first gets position `first`; `topics` are their ids."""
+        for position, draft in enumerate(drafts, first):
+            plain = is_plain(draft)
+            gathered = self._plain if plain else self._rich
+            data = draft.data
+            row = (position, topics[draft.topic], first, gathered.end, len(data))
+            gathered.rows.append(row if plain else (*row, *attributes(draft)))
+            gathered.data.append(data)
+            gathered.end += len(data)
+            if draft.tags:
+                self._tags += [(tag, position) for tag in draft.tags]
 
     def write_if_large(self) -> None:
         """Write what was taken in if there is much of it."""

@@ -49,8 +49,8 @@ class Sweeping:
         if not more:
             self._expire(budget - self._events)
             self._shorten(budget - self._events)
-        if self._events:
-            self._topics.count(topic, -self._events, -self._size)
+        topic.events -= self._events
+        topic.size -= self._size
         self._topics.write()
         return Swept(self._events, self._size, topic.mark, more or self._events == budget)
 

@@ -65,7 +65,12 @@ class Topics:
 
     def fetch(self, names: Iterable[str]) -> None:
         """Have these topics in memory, in one step."""
-        missing = [name for name in names if name not in self._kept]
+        missing: list[str] = []
+        for name in names:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+            else:
+                missing.append(name)
         if missing:
             asked = {"names": msgspec.json.encode(missing).decode()}
             found = self._connection.json(_topics_decoder, SQL["topics"], asked)
@@ -89,10 +94,8 @@ class Topics:
         """A topic is new, or something else than its count has changed."""
         self._kept[topic.name] = self._put[topic.name] = topic
 
-    def count(self, topic: Topic, events: int, size: int) -> None:
-        """A topic has got more events, or fewer."""
-        topic.events += events
-        topic.size += size
+    def count(self, topic: Topic) -> None:
+        """A topic has more events than before, or fewer; nothing else of it has changed."""
         self._counted[topic.name] = topic
 
     def write(self) -> None:

@@ -1,0 +1,53 @@
+"""A server that says exactly what it is told, one answer a connection, for what a real one never says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+OPEN = b": ok\n\nretry: 5\n\nevent: tailrace.open\nid: 1-7\ndata: {}\n\n"
+END = b'event: tailrace.end\ndata: {"reason": "closed", "retry": null}\n\n'
+
+
+class Scripted:
+    """Where it listens, and the head of every request it got."""
+
+    def __init__(self, answers: tuple[bytes, ...]) -> None:
+        self.url = ""
+        self.heads: list[bytes] = []
+        self._answers = answers
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(self._answers[min(len(self.heads), len(self._answers)) - 1])
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client went first
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def scripted(*answers: bytes) -> AsyncIterator[Scripted]:
+    """Give each connection the next answer, the last one again and again."""
+    server = Scripted(answers)
+    listening = await asyncio.start_server(server.answer, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        listening.close()
+
+
+def answer(status: str, body: bytes, **headers: str) -> bytes:
+    """An HTTP answer that ends with its connection."""
+    lines = [f"HTTP/1.1 {status}", "connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def stream(*frames: bytes, **headers: str) -> bytes:
+    """A stream that is cut after its frames."""
+    return answer("200 OK", b"".join(frames), content_type="text/event-stream", **headers)

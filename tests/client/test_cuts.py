@@ -1,0 +1,182 @@
+"""Connections cut anywhere, servers killed and started again: every event arrives, once, in order.
+
+A proxy stands between client and server, and closes each connection after as many bytes as chance says: within a
+header, within a frame, within an answer that the server has long acted upon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tailrace.client import Follow, Missing, Reader, Received, State, Writer
+from tailrace.core.event import Draft
+from tailrace.core.selection import Selection
+from tailrace.doors.limits import DoorLimits
+from tailrace.server.config import Settings
+from tailrace.testing.server import running_server
+
+pytestmark = pytest.mark.anyio
+
+QUICK = DoorLimits(retry_milliseconds=10)
+DROPS = 50
+EVENTS = 600
+
+
+class Cutter:
+    """Passes bytes on, and cuts each of the first `cuts` connections somewhere in the answer."""
+
+    def __init__(self, target: str, cuts: int, most_bytes: int) -> None:
+        self.url = ""
+        self.left = cuts
+        self._target = httpx2.URL(target)
+        self._most_bytes = most_bytes
+        self._random = random.Random(20)
+
+    async def serve(self, below: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        above, server = await asyncio.open_connection(self._target.host, self._target.port)
+        asking = asyncio.create_task(_pass_on(below, server))
+        try:
+            await self._answer(above, client)
+        except ConnectionError:
+            pass  # the client went first
+        finally:
+            asking.cancel()
+            for side in (client, server):
+                side.transport.abort()
+
+    async def _answer(self, above: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        budget = self._random.randrange(self._most_bytes) if self.left > 0 else None
+        while chunk := await above.read(4096):
+            if budget is not None and len(chunk) >= budget:
+                self.left -= 1
+                client.write(chunk[:budget])
+                await client.drain()
+                return
+            budget = None if budget is None else budget - len(chunk)
+            client.write(chunk)
+            await client.drain()
+
+
+async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while chunk := await source.read(4096):
+            sink.write(chunk)
+            await sink.drain()
+
+
+@asynccontextmanager
+async def cutting(target: str, cuts: int, most_bytes: int) -> AsyncIterator[Cutter]:
+    cutter = Cutter(target, cuts, most_bytes)
+    listening = await asyncio.start_server(cutter.serve, "127.0.0.1", 0)
+    cutter.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield cutter
+    finally:
+        listening.close()
+
+
+async def numbers(reader: Reader, how_many: int) -> list[int]:
+    found: list[int] = []
+    async for item in reader:
+        assert isinstance(item, Received)
+        found.append(int(item.data))
+        if len(found) == how_many:
+            break
+    return found
+
+
+async def publish_numbers(url: str, topic: str) -> None:
+    async with Writer(url) as writer:
+        for number in range(EVENTS):
+            await writer.publish(Draft(topic=topic, data=b"%d" % number))
+
+
+async def test_fifty_cuts_at_any_byte_lose_and_double_nothing() -> None:
+    with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
+        async with cutting(running.url, DROPS, 1000) as cutter:
+            publishing = asyncio.create_task(publish_numbers(running.url, "cuts"))
+            async with Reader(cutter.url, Follow(Selection(["cuts"]), "earliest")) as reader:
+                seen = await numbers(reader, EVENTS)
+            await publishing
+            assert cutter.left <= 0
+    assert seen == list(range(EVENTS))
+
+
+async def test_fifty_publishes_whose_answers_were_cut_are_stored_once_and_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tailrace.client.reconnect.FIRST_SECONDS", 0.005)
+    with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
+        async with cutting(running.url, DROPS, 2000) as cutter:
+            await publish_numbers(cutter.url, "written")
+            assert cutter.left <= 0
+        async with Reader(running.url, Follow(Selection(["written"]), "earliest")) as reader:
+            seen = await numbers(reader, EVENTS)
+        async with httpx2.AsyncClient(base_url=running.url) as http:
+            topic = (await http.get("/api/v1/topics/written")).json()
+    assert seen == list(range(EVENTS))
+    assert topic["events"] == EVENTS
+
+
+async def test_a_reader_and_a_writer_outlive_restarts_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tailrace.client.reconnect.FIRST_SECONDS", 0.01)
+    settings = Settings(port=free_port(), store=f"sqlite:///{tmp_path}/log.db", http=QUICK)
+    url = f"http://127.0.0.1:{settings.port}"
+    states: list[State] = []
+    seen: list[int] = []
+    async with Reader(url, Follow(Selection(["restarts"]), "earliest"), on_state=states.append) as reader:
+        publishing = asyncio.create_task(publish_numbers(url, "restarts"))
+        items = aiter(reader)
+        for part in range(1, 5):
+            async with served(settings):
+                while len(seen) < EVENTS * part // 4:
+                    item = await anext(items)
+                    assert isinstance(item, Received)
+                    seen.append(int(item.data))
+                if part == 4:
+                    await publishing
+    assert seen == list(range(EVENTS))
+    assert sum(state.name == "open" for state in states) >= 4
+
+
+async def test_a_restart_that_lost_the_log_is_told_as_a_gap_and_reading_goes_on() -> None:
+    settings = Settings(port=free_port(), store="memory://", http=QUICK)
+    url = f"http://127.0.0.1:{settings.port}"
+    async with Reader(url, Follow(Selection(["a"]), "earliest")) as reader, Writer(url) as writer:
+        items = aiter(reader)
+        async with served(settings):
+            receipt = await writer.publish(Draft(topic="a", data=b"1"))
+            assert await anext(items) == Received(str(receipt.last), "message", "1")
+        async with served(settings):
+            missing = await anext(items)
+            assert isinstance(missing, Missing)
+            assert (missing.reason, missing.requested) == ("epoch", receipt.last)
+            receipt = await writer.publish(Draft(topic="a", data=b"2"))
+            assert await anext(items) == Received(str(receipt.last), "message", "2")
+
+
+@asynccontextmanager
+async def served(settings: Settings) -> AsyncIterator[None]:
+    """A server in a thread of its own; starting and stopping it does not hold up this loop."""
+    server = running_server(settings)
+    await asyncio.to_thread(server.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
