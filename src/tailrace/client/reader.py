@@ -225,6 +225,7 @@ class Reader:
                 if item is not None and item != self._told:
                     self._told = item if isinstance(item, Missing) else None
                     yield item
+            decoder.feed(b"")  # if what is left has grown too large, this says so now and not with the next chunk
 
     def _item(self, event: ServerSentEvent) -> Received | Missing | Drained | Ended | Garbled | None:
         """What an event of the stream says; None if it only moves the cursor."""
