@@ -100,7 +100,8 @@ class SseDecoder:
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that are complete with `chunk`.
 
-        Raises InvalidEvent for an event that grows too large, once those before it have been handed over.
+        Raises InvalidEvent for an event that grows too large, once those before it have been handed over: with the
+        next chunk, for which b"" will do.
         """
         events = self._complete(chunk)
         if not events and self._pending_bytes + self._size > self._max_event_bytes:
