@@ -74,7 +74,7 @@ async def test_cancelling_fails_the_work_with_cancelled() -> None:
 
     async def doing() -> None:
         async with log.work():
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
     task = asyncio.create_task(doing())
     while not log.told:  # noqa: ASYNC110 - the loop is all there is to wait for
