@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,29 @@ def environ(server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
     return {**kept, "TAILRACE_URL": server.url, "COLUMNS": "200"}
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>welcome</html>")
+
+    def log_message(self, *_: object) -> None:
+        """Nobody asked."""
+
+
+@contextmanager
+def another_server() -> Iterator[str]:
+    """A server of something else."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def run(environ: dict[str, str], *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
@@ -109,6 +135,9 @@ def test_topics_are_listed_created_closed_and_deleted(environ: dict[str, str]) -
         (("serve", "--host", "0.0.0.0"), 1, "there are no API keys"),
         (("serve", "--config", "missing.toml"), 1, "missing.toml cannot be read"),
         (("serve", "--store", "mysql://x"), 1, "names no store"),
+        (("serve", "--log-level", "loud"), 2, "'loud' is not one of"),
+        (("topics", "--key", "\u00e9"), 1, "a letter beyond ASCII"),
+        (("topics", "--url", "localhost:4437"), 1, "is not the address of a server"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_an_exit_code(
@@ -162,6 +191,37 @@ def test_a_reader_that_goes_away_ends_tail_quietly(environ: dict[str, str]) -> N
     tail.stdout.readline()
     run(environ, "publish", "cli/pipe", "4")  # now it notices
     assert tail.communicate(timeout=20)[1] == b""
+
+
+def test_a_reader_that_goes_away_is_no_failure(environ: dict[str, str]) -> None:
+    run(environ, "publish", "cli/gone", "1")
+    command = [*COMMAND, "tail", "cli/gone", "--from", "earliest"]
+    tail = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ)
+    assert tail.stdout is not None
+    assert tail.stderr is not None
+    tail.stdout.readline()
+    tail.stdout.close()
+    run(environ, "publish", "cli/gone", "2")  # now it notices
+    assert (tail.wait(timeout=20), tail.stderr.read()) == (0, b"")
+    tail.stderr.close()
+
+
+def test_what_an_event_says_does_not_command_the_terminal(environ: dict[str, str]) -> None:
+    run(environ, "publish", "cli/escape", r'"\u001b]0;owned\u0007 \u009b31m\nsecond line"')
+    _, out, _ = run(environ, "tail", "cli/escape", "--from", "earliest", "-n", "1")
+    assert out.endswith(r" cli/escape \x1b]0;owned\x07 \x9b31m\nsecond line" + "\n")
+
+
+def test_topics_are_listed_by_their_whole_names(environ: dict[str, str]) -> None:
+    run(environ, "publish", "cli/[red]", "1")
+    assert "cli/[red]" in run(environ, "topics", "--pattern", "cli/[red]")[1]
+
+
+def test_a_page_that_lists_no_topics_is_told(environ: dict[str, str]) -> None:
+    with another_server() as url:
+        code, out, said = run({**environ, "TAILRACE_URL": url}, "topics")
+    assert (code, out) == (1, "")
+    assert said == f"tailrace: {url} answered without topics: it is no Tailrace server.\n"
 
 
 def test_the_version_is_told(environ: dict[str, str]) -> None:

@@ -43,7 +43,13 @@ def test_a_drop_is_followed_by_a_backoff_that_doubles() -> None:
 def test_a_backoff_is_drawn_between_nothing_and_a_bounded_ceiling(
     failures: int, dice: float, retry: int | None
 ) -> None:
-    assert 0 <= Reconnect(retry=retry, failures=failures).backoff(dice) <= LONGEST_SECONDS
+    ceiling = max(LONGEST_SECONDS, (retry or 0) / 1000)
+    assert 0 <= Reconnect(retry=retry, failures=failures).backoff(dice) <= ceiling
+
+
+def test_a_server_that_asks_for_a_longer_wait_than_ours_gets_it() -> None:
+    assert Reconnect(retry=60_000).backoff(1.0) == 60.0
+    assert Reconnect(retry=10**12).backoff(1.0) == LONGEST_TOLD_SECONDS
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -85,7 +91,13 @@ def test_no_server_can_make_a_client_spin_or_sleep_for_ever() -> None:
         assert todo.seconds == LONGEST_TOLD_SECONDS
     todo = Reconnect().next(Drained(-5), 0.5)
     assert isinstance(todo, ConnectIn)
-    assert todo.seconds == 0
+    assert todo.seconds == SHORTEST_SECONDS
+
+
+def test_an_end_that_may_be_asked_again_at_once_is_followed_by_a_backoff() -> None:
+    reconnect = Reconnect(retry=1000)
+    waits = [reconnect.next(Ended("busy", 0), 0.5) for _ in range(3)]
+    assert waits == [ConnectIn(0.5, "busy"), ConnectIn(1.0, "busy"), ConnectIn(2.0, "busy")]
 
 
 def test_a_drain_that_names_no_time_is_followed_by_a_backoff() -> None:

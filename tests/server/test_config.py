@@ -73,6 +73,16 @@ def test_what_the_client_commands_read_is_no_setting() -> None:
         ("[[access.keys]]\nname = 'a'\nkey = '0123456789abcdef'\nread = ['a*']", "'a': 'a*' is not a pattern"),
         ("[[access.keys]]\nname = 'a'\nkey = '0123456789abcdef'\nraed = []", "no field 'raed'. Did you mean 'read'?"),
         ("[[access.keys]]\nkey = '0123456789abcdef'", "access.keys cannot be that"),
+        ("[[access.keys]]\nname = 'a'\nkey = '0123456789 abcdef'", "'a' holds a space"),
+        (
+            "[[access.keys]]\nname='a'\nkey='0123456789abcdef'\n[[access.keys]]\nname='b'\nkey='0123456789abcdef'",
+            "The API keys 'a' and 'b' are the same",
+        ),
+        ("[access]\ncors_origins = ['*']", "'*' is not an origin"),
+        ("[access]\ncors_origins = ['https://app.example/']", "give each one exactly"),
+        ("[access]\ncors_origins = ['app.example']", "'app.example' is not an origin"),
+        ("[log]\ncommit_seconds = inf", "tailrace.toml: log.commit_seconds is without end"),
+        ("[log]\ncommit_seconds = nan", "must be more than 0"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_sentence(text: str, said: str) -> None:
@@ -99,6 +109,12 @@ def test_a_mistake_in_the_environment_names_the_variable(environ: dict[str, str]
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_needs_no_keys(host: str) -> None:
     assert load({"host": host}, {}).host == host
+
+
+@pytest.mark.parametrize("host", ["127.example.com", "127.0.0.1.example.com", "10.0.0.1", "::", ""])
+def test_what_may_stand_for_another_machine_is_not_loopback(host: str) -> None:
+    with pytest.raises(ConfigError, match="there are no API keys"):
+        load({"host": host}, {})
 
 
 def test_beyond_loopback_keys_or_a_plain_word_are_needed() -> None:

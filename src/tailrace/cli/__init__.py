@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,17 +39,13 @@ app.add_typer(topics, name="topics")
 
 def main() -> None:
     """Run the command line."""
-    with suppress(BrokenPipeError):  # whoever read our output has gone
-        try:
-            app()
-        except TailraceError as error:
-            console().print(f"tailrace: {error.sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
-        return
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to say at exit
-    sys.exit(0)
+    try:
+        app()
+    except TailraceError as error:
+        console().print(f"tailrace: {error.sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _say_version(wanted: bool) -> None:
@@ -79,7 +74,9 @@ def serve(
         Path | None, typer.Option(envvar="TAILRACE_CONFIG", help="Settings (default: tailrace.toml, if it is there).")
     ] = None,
     insecure: Annotated[bool | None, typer.Option("--insecure", help="Listen beyond loopback without keys.")] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(case_sensitive=False, help="What is logged.")
+    ] = "warning",
 ) -> None:
     """Serve a log until told to stop."""
     import logging

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -21,9 +22,17 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document a line.")]
 
 
 def run(work: Coroutine[object, object, None]) -> None:
-    """Run a command's coroutine. SIGTERM ends it at once and quietly, as Ctrl-C does."""
+    """Run a command's coroutine. SIGTERM ends it at once and quietly, as Ctrl-C does.
+
+    So does the end of whoever read our output, and that is no failure. It is caught here because typer would make
+    exit code 1 of it.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    asyncio.run(work)
+    try:
+        asyncio.run(work)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to say at exit
+        raise typer.Exit from None
 
 
 def console() -> Console:

@@ -137,15 +137,17 @@ def _progress(name: str, size: int | None) -> Iterator[Callable[[int, int], None
         BarColumn(),
         DownloadColumn(),
         TextColumn("{task.fields[events]:,} events"),
+        TextColumn("{task.fields[rate]:,.0f}/s"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=said, disable=not said.is_terminal) as bar:
-        task = bar.add_task(name, total=size, events=0)
+        task = bar.add_task(name, total=size, events=0, rate=0.0)
         published = 0
 
         def advance(events: int, read: int) -> None:
             nonlocal published
             published += events
-            bar.update(task, advance=read, events=published)
+            elapsed = bar.tasks[0].elapsed
+            bar.update(task, advance=read, events=published, rate=published / elapsed if elapsed else 0.0)
 
         yield advance

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tailrace.client import Follow, Missing, Received, State
 
 
+_SHOWN = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
+"""Control characters as escapes: an event is one line, and what it says does not command the terminal."""
+
+
 def tail(  # noqa: PLR0913, PLR0917 - one parameter an option of the command
     patterns: Annotated[list[str] | None, typer.Argument(help="Topics or patterns (default: all).")] = None,
     type_: Annotated[list[str] | None, typer.Option("--type", help="Only this type (repeat for more).")] = None,
@@ -54,12 +58,12 @@ async def _tail(url: str, key: str | None, follow: Follow, count: int | None, as
 
 
 def _readable(item: Received) -> str:
-    """Time, topic, type if there is one, and the data."""
+    """Time, topic, type if there is one, and the data, on one line."""
     envelope = item.json()
     assert isinstance(envelope, dict)
     kind = "" if envelope["type"] == "message" else f" {envelope['type']}"
     data = envelope.get("data", envelope.get("data_base64"))
-    return f"{envelope['time']} {envelope['topic']}{kind} {_compact(data)}"
+    return f"{envelope['time']} {envelope['topic']}{kind} {_compact(data)}".translate(_SHOWN)
 
 
 def _compact(data: object) -> str:

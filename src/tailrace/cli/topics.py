@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
+import msgspec
 import typer
 
 from tailrace.cli.options import DEFAULT_URL, Json, Key, Url
@@ -20,6 +21,25 @@ class _Server(NamedTuple):
 
     url: str
     key: str | None
+
+
+class _Topic(msgspec.Struct):
+    """What the table shows of a topic."""
+
+    topic: str
+    events: int
+    bytes: int
+    first: str | None
+    last: str | None
+    closed: bool
+
+
+class _Page(msgspec.Struct):
+    topics: list[msgspec.Raw]
+    next: str | None
+
+
+_Answer = TypeVar("_Answer", _Topic, _Page)
 
 
 @topics.callback()
@@ -57,48 +77,57 @@ def delete_topic(context: typer.Context, topic: str) -> None:
 
 
 def _list_topics(server: _Server, pattern: str, *, as_json: bool) -> None:
-    import msgspec
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("topic", box=None, pad_edge=False, header_style="dim")
     for name in ("events", "bytes", "first", "last"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for topic in _all_topics(server, pattern):
+    for described in _all_topics(server, pattern):
         if as_json:
-            typer.echo(msgspec.json.encode(topic).decode())
+            typer.echo(bytes(described))
         else:
-            first, last = topic["first"] or "-", topic["last"] or "-"
-            state = "closed" if topic["closed"] else ""
-            table.add_row(topic["topic"], f"{topic['events']:,}", f"{topic['bytes']:,}", first, last, state)
+            one = _understood(server, bytes(described), _Topic)
+            state = "closed" if one.closed else ""
+            table.add_row(
+                escape(one.topic), f"{one.events:,}", f"{one.bytes:,}", one.first or "-", one.last or "-", state
+            )
     if not as_json:
         Console(soft_wrap=True).print(table)
 
 
-def _all_topics(server: _Server, pattern: str) -> Iterator[dict[str, Any]]:
-    import msgspec
-
+def _all_topics(server: _Server, pattern: str) -> Iterator[msgspec.Raw]:
     after: str | None = ""
     while after is not None:
-        page = msgspec.json.decode(_ask(server, "GET", "", params={"pattern": pattern, "after": after}))
-        yield from page["topics"]
-        after = page["next"]
+        page = _understood(server, _ask(server, "GET", "", params={"pattern": pattern, "after": after}), _Page)
+        yield from page.topics
+        after = page.next
+
+
+def _understood(server: _Server, body: bytes, kind: type[_Answer]) -> _Answer:
+    """An answer, decoded. Raises NotUnderstood if it is none of ours."""
+    from tailrace.client import NotUnderstood
+
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise NotUnderstood(f"{server.url} answered without topics: it is no Tailrace server.") from None
 
 
 def _ask(server: _Server, method: str, path: str, **options: Any) -> bytes:
-    """One request about topics. Raises Rejected with the server's sentence, or GaveUp."""
+    """One request about topics. Raises InvalidParameter, Rejected with the server's sentence, or GaveUp."""
     import httpx2
 
     from tailrace.client import GaveUp, Rejected
-    from tailrace.client.http import sentence
+    from tailrace.client.http import BROKEN, checked_url, credentials, sentence
 
-    headers = {"authorization": f"Bearer {server.key}"} if server.key else {}
+    address, headers = checked_url(server.url), credentials(server.key)
     try:
-        response = httpx2.request(
-            method, f"{server.url}/api/v1/topics{path}", headers=headers, timeout=ANSWER_SECONDS, **options
-        )
-    except (httpx2.TransportError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+        with httpx2.Client(base_url=address, headers=headers, timeout=ANSWER_SECONDS) as client:
+            response = client.request(method, f"/api/v1/topics{path}", **options)
+    except BROKEN as error:
         raise GaveUp(f"{server.url} cannot be reached: {error}.") from None
     if response.status_code >= 400:
         raise Rejected(sentence(response))

@@ -23,18 +23,27 @@ _VISIBLE = re.compile(r"[!-~]+")
 
 def open_client(url: str, key: str | None, timeout: httpx2.Timeout) -> httpx2.AsyncClient:
     """A client of the server at `url`. Raises InvalidParameter for an address or a key that cannot be used."""
+    return httpx2.AsyncClient(base_url=checked_url(url), headers=credentials(key), timeout=timeout)
+
+
+def checked_url(url: str) -> httpx2.URL:
+    """The address of a server. Raises InvalidParameter."""
     try:
         address = httpx2.URL(url)
     except httpx2.InvalidURL:
         address = httpx2.URL()
     if address.scheme not in ("http", "https") or not address.host:
         raise InvalidParameter(f"{url[:200]!r} is not the address of a server: give one such as http://127.0.0.1:4437.")
+    return address
+
+
+def credentials(key: str | None) -> dict[str, str]:
+    """The headers that show an API key. Raises InvalidParameter."""
     if key is not None and not _VISIBLE.fullmatch(key):
         raise InvalidParameter(
             "The API key is empty, or holds a space, a line end or a letter beyond ASCII: give the key alone."
         )
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    return httpx2.AsyncClient(base_url=address, headers=headers, timeout=timeout)
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def dropped(error: Exception) -> Dropped:

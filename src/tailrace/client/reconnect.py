@@ -11,7 +11,8 @@ What time it is, how the dice fall and what the server said come in as arguments
     Garbled             gives up: the error is raised                 -
     Drained             connects again when the server said           no
     Ended, retry null   is done                                       -
-    Ended, retry n      connects again after n milliseconds           yes
+    Ended, retry n      connects again after a backoff, and not       yes
+                        before n milliseconds
 
 A stream is open when its first event has come, not when its headers have: only then is there a cursor to resume from,
 and a proxy that says 200 and hangs up does not start the count anew.
@@ -31,9 +32,9 @@ from tailrace.errors import TailraceError, Unavailable
 FIRST_SECONDS: Final = 1.0
 """The first ceiling, until the server's `retry:` says otherwise."""
 SHORTEST_SECONDS: Final = 0.01
-"""The least first ceiling, so that `retry: 0` does not make a client spin."""
+"""The least first ceiling, and the least wait after a drain, so that `retry: 0` does not make a client spin."""
 LONGEST_SECONDS: Final = 30.0
-"""The highest ceiling."""
+"""The highest ceiling, unless the server's `retry:` is higher."""
 LONGEST_TOLD_SECONDS: Final = 3600.0
 """The longest wait that a server can impose."""
 _DRAINED: Final = "the server is shutting down"
@@ -153,18 +154,19 @@ class Reconnect:
             case Garbled(reason):
                 return Fail(NotUnderstood(reason))
             case Drained(retry):
-                return ConnectIn(self.backoff(dice) if retry is None else _told(retry / 1000), _DRAINED)
+                seconds = self.backoff(dice) if retry is None else max(SHORTEST_SECONDS, retry / 1000)
+                return ConnectIn(_told(seconds), _DRAINED)
             case Ended(reason, None):
                 return Finished(reason)
             case Ended(reason, retry):
                 assert retry is not None
-                return self._again(retry / 1000, reason)
+                return self._again(max(self.backoff(dice), retry / 1000), reason)
 
     def backoff(self, dice: float) -> float:
         """Seconds until the next attempt."""
         first = FIRST_SECONDS if self.retry is None else max(SHORTEST_SECONDS, self.retry / 1000)
-        ceiling = min(LONGEST_SECONDS, first * float(2 ** min(self.failures, 16)))
-        return ceiling * dice
+        ceiling = min(max(LONGEST_SECONDS, first), first * float(2 ** min(self.failures, 16)))
+        return _told(ceiling * dice)
 
     def _again(self, seconds: float, reason: str) -> Todo:
         self.failures += 1

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_type_hints
 
@@ -31,6 +34,8 @@ CLIENT_VARIABLES: Final = frozenset({"TAILRACE_URL", "TAILRACE_KEY", "TAILRACE_C
 """What the client commands read; no settings of a server."""
 LEAST_KEY: Final = 16
 """The fewest characters of an API key."""
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_ORIGIN: Final = re.compile(r"https?://[^/?#@\s*A-Z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +121,7 @@ def check(chosen: Settings) -> Settings:
     """Answer settings that make sense together. Raises ConfigError."""
     if not 0 <= chosen.port <= 65_535:
         raise ConfigError(f"port is {chosen.port}: ports go from 0 (any) to 65535.")
-    for key in chosen.access.keys:
-        if len(key.key) < LEAST_KEY:
-            raise ConfigError(f"The API key {key.name!r} has fewer than {LEAST_KEY} characters: take a longer one.")
-        for pattern in (*key.publish, *key.read, *key.manage):
-            try:
-                check_pattern(pattern)
-            except InvalidPattern as error:
-                raise ConfigError(f"The API key {key.name!r}: {error.sentence}") from None
+    _check_access(chosen.access)
     if not (is_loopback(chosen.host) or chosen.access.keys or chosen.insecure):
         raise ConfigError(
             f"{chosen.host} can be reached from other machines, and there are no API keys: add keys under "
@@ -133,8 +131,43 @@ def check(chosen: Settings) -> Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to `host`."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    """Whether only this machine can reach a server bound to `host`.
+
+    A name other than localhost may stand for any machine, also one that looks like a number (`127.example.com`).
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_access(access: AccessSettings) -> None:
+    seen: dict[str, str] = {}
+    for key in access.keys:
+        _check_key(key)
+        if key.key in seen:
+            raise ConfigError(f"The API keys {seen[key.key]!r} and {key.name!r} are the same: give each its own.")
+        seen[key.key] = key.name
+    for origin in access.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"access.cors_origins: {origin!r} is not an origin as browsers send it: give each one exactly, in "
+                "small letters and without a path, such as https://app.example."
+            )
+
+
+def _check_key(key: ApiKey) -> None:
+    if len(key.key) < LEAST_KEY:
+        raise ConfigError(f"The API key {key.name!r} has fewer than {LEAST_KEY} characters: take a longer one.")
+    if not _VISIBLE.fullmatch(key.key):
+        raise ConfigError(
+            f"The API key {key.name!r} holds a space, a line end or a letter beyond ASCII, which no client can send."
+        )
+    for pattern in (*key.publish, *key.read, *key.manage):
+        try:
+            check_pattern(pattern)
+        except InvalidPattern as error:
+            raise ConfigError(f"The API key {key.name!r}: {error.sentence}") from None
 
 
 def settings() -> list[Setting]:
@@ -193,9 +226,11 @@ def _converted(setting: Setting, given: _Given) -> object:
         converted: object = msgspec.convert(value, setting.type, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{given.where}: {setting.name} cannot be {_shown(setting, value)}: {error}.") from None
-    number = isinstance(converted, int | float) and not isinstance(converted, bool)
-    if number and setting.name != "port" and not converted > 0:  # type: ignore[operator]  # it is a number
-        raise ConfigError(f"{given.where}: {setting.name} is {converted}, and must be more than 0.")
+    if isinstance(converted, int | float) and not isinstance(converted, bool) and setting.name != "port":
+        if not converted > 0:
+            raise ConfigError(f"{given.where}: {setting.name} is {converted}, and must be more than 0.")
+        if math.isinf(converted):
+            raise ConfigError(f"{given.where}: {setting.name} is without end, and must be a number: it is a bound.")
     return converted
 
 
