@@ -7,9 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.log.wakeup import Wakeup
 
+HERE = Cursor(1, 1)
 pytestmark = pytest.mark.anyio
 
 
@@ -18,7 +20,7 @@ async def test_a_publish_wakes_those_whose_selection_includes_its_topic() -> Non
     selections = [Selection(["a"]), Selection(["b"]), Selection(["a", "b"]), Selection(["*"]), Selection(["x/**"])]
     with ExitStack() as stack:
         interests = [stack.enter_context(wakeup.interest(selection)) for selection in selections]
-        wakeup.wake(["a"])
+        wakeup.wake(["a"], HERE)
         assert [interest.hints for interest in interests] == [1, 0, 1, 1, 0]
 
 
@@ -26,7 +28,7 @@ async def test_a_wake_up_between_looking_and_waiting_is_not_lost() -> None:
     wakeup = Wakeup()
     with wakeup.interest(Selection(["a"])) as interest:
         ticket = interest.hints
-        wakeup.wake(["a"])
+        wakeup.wake(["a"], HERE)
         assert await interest.wait_beyond(ticket, None) is True
 
 
@@ -36,7 +38,7 @@ async def test_a_waiter_is_woken() -> None:
         waiting = asyncio.create_task(interest.wait_beyond(interest.hints, None))
         await asyncio.sleep(0)
         assert wakeup.waiters == 1
-        wakeup.wake(["a"])
+        wakeup.wake(["a"], HERE)
         assert await waiting is True
         assert wakeup.waiters == 0
 
@@ -59,7 +61,7 @@ async def test_a_cancelled_waiter_leaves_nothing_behind_and_the_others_wait_on()
         cancelled.cancel()
         await asyncio.wait({cancelled})
         assert wakeup.waiters == 1
-        wakeup.wake(["a"])
+        wakeup.wake(["a"], HERE)
         assert await kept is True
 
 
@@ -68,13 +70,13 @@ async def test_readers_of_equal_selections_share_one_interest_until_the_last_has
     with wakeup.interest(Selection(["b", "a"])) as one:
         with wakeup.interest(Selection(["a", "b"])) as other:
             assert one is other
-        assert wakeup.interests == 1
-    assert wakeup.interests == 0
-    wakeup.wake(["a", "b"])
+        assert wakeup.watchers == 1
+    assert wakeup.watchers == 0
+    wakeup.wake(["a", "b"], HERE)
 
 
 async def test_everybody_can_be_woken() -> None:
     wakeup = Wakeup()
     with wakeup.interest(Selection(["a"])) as a, wakeup.interest(Selection(["x/*"])) as x:
-        wakeup.wake_all()
+        wakeup.wake_all(HERE)
         assert (a.hints, x.hints) == (1, 1)

@@ -26,7 +26,7 @@ ConnectKind = Literal["first", "resumed", "gap"]
 
 
 class Distribution:
-    """A histogram whose `add` costs a binary search: it is called for every delivery."""
+    """A histogram whose `add` costs a binary search: it is called for every publish, and every piece of a pass."""
 
     __slots__ = ("_counts", "_sum")
 
@@ -34,10 +34,10 @@ class Distribution:
         self._counts = [0] * (len(_SECONDS) + 1)
         self._sum = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one value."""
-        self._counts[bisect_left(_SECONDS, seconds)] += 1
-        self._sum += seconds
+    def add(self, seconds: float, times: int = 1) -> None:
+        """Count a value."""
+        self._counts[bisect_left(_SECONDS, seconds)] += times
+        self._sum += seconds * times
 
     def family(self, name: str, text: str) -> HistogramMetricFamily:
         """As Prometheus wants it: cumulative."""
@@ -46,11 +46,11 @@ class Distribution:
 
 
 class Metrics(Collector):
-    """Counts of one server. `streams` and `polls` are open at this moment."""
+    """Counts of one server. `streams` tells how many are open; `polls` are waiting at this moment."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.streams = 0
+        self.streams: Callable[[], int] = lambda: 0
         self.polls = 0
         self.connects: Counter[str] = Counter()
         self.polled = 0
@@ -81,9 +81,9 @@ class Metrics(Collector):
         self.events_out += events
         self.bytes_out += size
 
-    def reached_socket(self, seconds: float) -> None:
-        """The newest event reached a stream's socket."""
-        self._delivery_seconds.add(seconds)
+    def reached_socket(self, seconds: float, sockets: int) -> None:
+        """The newest event reached so many streams' sockets."""
+        self._delivery_seconds.add(seconds, sockets)
 
     def refused(self, code: str, status: int) -> None:
         """A request was answered with an error: the caller's (4xx) or ours (5xx)."""
@@ -98,7 +98,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family."""
         log = self._log.statistics()
-        yield GaugeMetricFamily("tailrace_streams", "Streams open now.", self.streams)
+        yield GaugeMetricFamily("tailrace_streams", "Streams open now.", self.streams())
         yield GaugeMetricFamily("tailrace_polls", "Long-polls waiting now.", self.polls)
         yield _labelled("tailrace_connects", "Streams opened, by kind: first, resumed, gap.", "kind", self.connects)
         yield CounterMetricFamily("tailrace_poll_requests", "Long-polls answered.", self.polled)

@@ -46,6 +46,26 @@ class LogStatistics(NamedTuple):
     swept_events: int
 
 
+class Reading:
+    """How far a reader has come, and which gaps it knows of: every page before a mark has that gap."""
+
+    __slots__ = ("cursor", "told")
+
+    def __init__(self, cursor: Cursor, told: int = 0) -> None:
+        self.cursor = cursor
+        self.told = told
+
+    def take(self, page: Page) -> Page:
+        """Go on to the end of a page; answer it without the gap, if that was told before."""
+        self.cursor = page.last
+        gap = page.gap
+        if gap is not None and gap.reason in ("removed", "deleted"):
+            if gap.available.position <= self.told:
+                page = page._replace(gap=None)
+            self.told = max(self.told, gap.available.position)
+        return page
+
+
 class Log:
     """One durable log over one store. Make it with `Log.open`; it belongs to the event loop it was opened in."""
 
@@ -97,13 +117,15 @@ class Log:
             self.failure = error
             raise
         self.failure = None
-        alone = appended.previous == self.tail.last
+        known = self.tail.tip
         self.tail.push(appended)
         self.pushed_at = time.perf_counter()
-        if alone:
-            self.wakeup.wake([event.topic for event in appended.events] + [topic for topic, _ in appended.marks])
+        if known == Cursor(appended.epoch, appended.previous):
+            topics = {event.topic for event in appended.events}
+            topics.update([topic for topic, _ in appended.marks])
+            self.wakeup.wake(topics, known)
         else:  # another writer came between: its events may be for anybody
-            self.wakeup.wake_all()
+            self.wakeup.wake_all(known)
         return appended.results
 
     # ---- reading ------------------------------------------------------------------------------------------
@@ -118,30 +140,30 @@ class Log:
         looked through. Close the generator (`aclose`) when done with it.
         """
         loop = asyncio.get_running_loop()
+        reading = self.reading(after)
         with self.wakeup.interest(selection) as interest:
             first, quiet_since = True, loop.time()
-            told = self.tail.last if after.position == 0 else 0  # "from the beginning" means what is still there
             while True:
                 ticket = interest.hints  # taken before looking: no lost wake-up
+                before = reading.cursor
                 # The store is asked first: it knows cursors of other epochs, old gaps and closed topics.
-                page = None if first else self.tail.after(selection, after)
-                if page is None:  # too far behind for memory
-                    page = await self.store.read(selection, after, self.limits.page_events)
-                gap = page.gap
-                if gap is not None and gap.reason in ("removed", "deleted"):
-                    if gap.available.position <= told:  # every page before the mark has it
-                        page = page._replace(gap=None)
-                    told = max(told, gap.available.position)
-                advanced, after = page.last != after, page.last  # looked through, also when nothing matched
+                found = None if first else self.tail.after(selection, before)
+                if found is None:  # too far behind for memory
+                    found = await self.store.read(selection, before, self.limits.page_events)
+                page = reading.take(found)
                 idle = idle_seconds is not None and loop.time() - quiet_since >= idle_seconds
                 if first or page.events or page.gap or page.closed or idle:
                     yield page
                     if page.closed:
                         return
                     first, quiet_since = False, loop.time()
-                elif not advanced:
+                elif page.last == before:  # looked through to the end: nothing there
                     left = None if idle_seconds is None else quiet_since + idle_seconds - loop.time()
                     await interest.wait_beyond(ticket, left)
+
+    def reading(self, after: Cursor) -> Reading:
+        """A place to read from. "From the beginning" means what is still there."""
+        return Reading(after, self.tail.last if after.position == 0 else 0)
 
     async def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
         """One page from the store, which knows everything; for history."""
@@ -169,8 +191,9 @@ class Log:
         if self._batcher.busy:  # our own commit may be what is new, and shows what others wrote when it ends
             return
         if tip.epoch != self.tail.epoch or tip.position > self.tail.last:
+            known = self.tail.tip
             self.tail.reset(tip)
-            self.wakeup.wake_all()
+            self.wakeup.wake_all(known)
 
     # ---- the rest -----------------------------------------------------------------------------------------
 
@@ -182,7 +205,7 @@ class Log:
             last=self.tail.last,
             waiting_bytes=self._batcher.waiting_bytes,
             readers=self.wakeup.waiters,
-            selections=self.wakeup.interests,
+            selections=self.wakeup.watchers,
             tail_events=events,
             tail_bytes=size,
             sweeps=self.janitor.sweeps,

@@ -20,8 +20,6 @@ from tailrace.log.store import PAGE_BYTES, Appended, Page
 
 _SCAN: Final = 4096
 """The most events one answer looks through, so that a selection that matches nothing does not hold up the others."""
-_REMEMBERED: Final = 512
-"""Pages kept for readers that ask the same: all live readers of one selection do, after every push."""
 
 
 class Tail:
@@ -40,14 +38,13 @@ class Tail:
         self._events: list[Event] = []
         self._bytes = 0
         self._diverted: dict[str, int] = {}
+        self._diverted_last = 0
         self._plain = True
-        self._pages: dict[tuple[str, int], Page] = {}
 
     def push(self, appended: Appended) -> None:
         """Keep what was just appended."""
         if appended.previous != self.last or appended.epoch != self.epoch:
             self.reset(Cursor(appended.epoch, appended.previous))
-        self._pages.clear()
         too_many = len(appended.events) - self._limits.tail_events
         if too_many > 0:  # only its newest part is kept, and nothing before it
             self.reset(Cursor(appended.epoch, appended.events[too_many - 1].position))
@@ -66,39 +63,37 @@ class Tail:
     def divert(self, topic: str, position: int) -> None:
         """Send readers of `topic` whose cursor lies before `position` to the store: it was closed, deleted or swept."""
         if position > self.base:
-            self._pages.clear()
             self._diverted[topic] = max(position, self._diverted.get(topic, 0))
+            self._diverted_last = max(position, self._diverted_last)
 
-    def after(self, selection: Selection, after: Cursor) -> Page | None:
-        """The next page, perhaps empty, or None if only the store can tell."""
+    @property
+    def tip(self) -> Cursor:
+        """The cursor of a reader that has seen everything here."""
+        return Cursor(self.epoch, self.last)
+
+    def after(self, selection: Selection, after: Cursor, upto: int | None = None) -> Page | None:
+        """The next page, perhaps empty, or None if only the store can tell. Nothing beyond `upto` is looked at."""
         if after.epoch != self.epoch or not self.base <= after.position <= self.last:
             return None
-        if self._diverted and self._is_diverted(selection, after.position):
+        if after.position < self._diverted_last and self._is_diverted(selection, after.position):
             return None
         if after.position == self.last:
             return Page((), after)
-        key = (selection.key, after.position)
-        page = self._pages.get(key)
-        if page is None:
-            page = self._page(selection, after.position)
-            if self._plain and len(self._pages) < _REMEMBERED:
-                self._pages[key] = page
-        return page
-
-    def _page(self, selection: Selection, after: int) -> Page:
-        start = bisect_right(self._positions, after)
-        seen = self._events[start : start + _SCAN]
-        whole = self._plain and selection.everything
-        chosen = seen if whole else [event for event in seen if selection.matches(event)]
-        exhausted = start + len(seen) >= len(self._events)
-        last = self.last if exhausted else seen[-1].position
-        kept = chosen[: bounded(chosen, self._limits.page_events)]
-        if len(kept) < len(chosen):
-            last = kept[-1].position
+        start = bisect_right(self._positions, after.position)
+        stop = len(self._events) if upto is None else bisect_right(self._positions, upto, start)
+        seen = self._events[start : min(stop, start + _SCAN)]
+        chosen = seen if self._plain and selection.everything else [event for event in seen if selection.matches(event)]
+        end = self.last if upto is None else upto
+        last = seen[-1].position if start + len(seen) < stop else end
+        if len(chosen) > 1:
+            kept = chosen[: bounded(chosen, self._limits.page_events)]
+            if len(kept) < len(chosen):
+                last = kept[-1].position
+            chosen = kept
         if not self._plain:
             now = self._clock()
-            kept = [event for event in kept if not expired(event.expires_at, now)]
-        return Page(kept, Cursor(self.epoch, last))
+            chosen = [event for event in chosen if not expired(event.expires_at, now)]
+        return Page(chosen, Cursor(self.epoch, last))
 
     def _is_diverted(self, selection: Selection, after: int) -> bool:
         return any(after < position and selection.includes(topic) for topic, position in self._diverted.items())

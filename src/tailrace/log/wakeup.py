@@ -1,12 +1,11 @@
 """Who waits for what: a publish wakes those whose selection can match its topics.
 
 A wake-up is only a hint. It may be spurious (types, tags and filters are not looked at here) and, from another
-process, lost. An `Interest` counts the hints it got; a reader takes the count before it looks and waits for a higher
-one, so nothing that happens in between is missed. Readers of equal selections share one interest, and a hint costs
-what it matches: exact topics are found by name.
+process, lost. What it costs is what it matches (`topic_index.py`).
 
-Waits end by a wheel that turns every `TICK_SECONDS`, not by a timer each: a stream that gets twenty events a second
-would make and cancel as many timers.
+An `Interest` is how a coroutine waits: it counts the hints it got; a reader takes the count before it looks and waits
+for a higher one, so nothing that happens in between is missed. Waits end by a wheel that turns every `TICK_SECONDS`,
+not by a timer each.
 """
 
 from __future__ import annotations
@@ -14,16 +13,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
+from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
+from tailrace.log.topic_index import TopicIndex
 
 TICK_SECONDS: Final = 0.1
 """How much later than asked a wait may end."""
 
 
+class Watcher(Protocol):
+    """Somebody to be woken."""
+
+    def wake(self, previous: Cursor) -> None:
+        """Events that may be selected were pushed; everything up to `previous` had been told of before."""
+        ...
+
+
 class Interest:
-    """Readers of one selection. `hints` rises with every wake-up."""
+    """Coroutines that wait for one selection. `hints` rises with every wake-up."""
 
     __slots__ = ("_waiters", "hints", "selection", "users")
 
@@ -33,7 +42,7 @@ class Interest:
         self.users = 0
         self._waiters: dict[asyncio.Future[bool], float | None] = {}
 
-    def wake(self) -> None:
+    def wake(self, previous: Cursor) -> None:  # noqa: ARG002 - each reader knows its own place
         """Wake everybody who waits."""
         self.hints += 1
         waiters, self._waiters = self._waiters, {}
@@ -67,12 +76,12 @@ class Interest:
 
 
 class Wakeup:
-    """The interests of a log."""
+    """The watchers of a log."""
 
     def __init__(self) -> None:
         self._interests: dict[str, Interest] = {}
-        self._exact: dict[str, list[Interest]] = {}
-        self._patterned: dict[str, Interest] = {}
+        self._watchers: dict[Watcher, None] = {}
+        self._index: TopicIndex[Watcher] = TopicIndex()
 
     @contextmanager
     def interest(self, selection: Selection) -> Iterator[Interest]:
@@ -80,32 +89,36 @@ class Wakeup:
         interest = self._interests.get(selection.key)
         if interest is None:
             interest = self._interests[selection.key] = Interest(selection)
-            self._index(interest)
+            self.watch(selection, interest)
         interest.users += 1
         try:
             yield interest
         finally:
             interest.users -= 1
             if not interest.users:
-                self._forget(interest)
+                del self._interests[selection.key]
+                self.unwatch(selection, interest)
 
-    def wake(self, topics: Iterable[str]) -> None:
-        """Wake those whose selection includes any of `topics`."""
-        names = set(topics)
-        woken: dict[int, Interest] = {}
-        for name in names:
-            for interest in self._exact.get(name, ()):
-                woken[id(interest)] = interest
-        for interest in self._patterned.values():
-            if any(interest.selection.includes(name) for name in names):
-                woken[id(interest)] = interest
-        for interest in woken.values():
-            interest.wake()
+    def watch(self, selection: Selection, watcher: Watcher) -> None:
+        """Have `watcher` woken whenever something may match `selection`."""
+        self._watchers[watcher] = None
+        self._index.add(selection.topics, watcher)
 
-    def wake_all(self) -> None:
-        """Wake everybody: something was written, and not by us."""
-        for interest in list(self._interests.values()):
-            interest.wake()
+    def unwatch(self, selection: Selection, watcher: Watcher) -> None:
+        """Undo `watch`."""
+        del self._watchers[watcher]
+        self._index.remove(selection.topics, watcher)
+
+    def wake(self, topics: Iterable[str], previous: Cursor) -> None:
+        """Wake those whose selection includes any of `topics`; before that everything up to `previous` was known."""
+        for topic in set(topics):
+            for watcher in self._index.find(topic):
+                watcher.wake(previous)
+
+    def wake_all(self, previous: Cursor) -> None:
+        """Wake everybody: something was written after `previous`, and not by us."""
+        for watcher in list(self._watchers):
+            watcher.wake(previous)
 
     async def turn(self) -> None:
         """Turn the wheel, for ever."""
@@ -117,28 +130,10 @@ class Wakeup:
 
     @property
     def waiters(self) -> int:
-        """How many readers wait at this moment."""
+        """How many coroutines wait at this moment."""
         return sum(interest.waiters for interest in self._interests.values())
 
     @property
-    def interests(self) -> int:
-        """How many distinct selections are being read."""
-        return len(self._interests)
-
-    def _index(self, interest: Interest) -> None:
-        if interest.selection.exact:
-            for topic in interest.selection.topics:
-                self._exact.setdefault(topic, []).append(interest)
-        else:
-            self._patterned[interest.selection.key] = interest
-
-    def _forget(self, interest: Interest) -> None:
-        del self._interests[interest.selection.key]
-        if not interest.selection.exact:
-            del self._patterned[interest.selection.key]
-            return
-        for topic in interest.selection.topics:
-            sharing = self._exact[topic]
-            sharing.remove(interest)
-            if not sharing:
-                del self._exact[topic]
+    def watchers(self) -> int:
+        """How many watch: a distinct selection each, more or less."""
+        return len(self._watchers)

@@ -1,19 +1,121 @@
-"""uvicorn's HTTP protocol, with what it leaves behind cleared away."""
+"""uvicorn's HTTP protocol, which gives its connection away to a stream that asks for it.
+
+uvicorn parses, routes and authorises the request like any other, and the response starts through its own `send`. Then
+the door calls the ASGI extension `tailrace.handover`, and all that uvicorn holds for a connection is let go: protocol,
+parser, scope, request cycle and task. It is refused, and the stream written by `send`, unless everything about the
+request is settled. What is touched here is not part of uvicorn's API; if a version has it no more, the handover is
+refused, and everything works as under any other server (`tests/server/test_handover.py`).
+"""
 
 from __future__ import annotations
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from tailrace.fanout.sink import EXTENSION, TakeBack
 
 
 class Protocol(HttpToolsProtocol):
-    """After a reset uvicorn lets the keep-alive timer run on, and with it all that the connection holds: 4 KB for 75 s.
+    """With the handover, and without what uvicorn leaves behind.
 
+    After a reset uvicorn lets the keep-alive timer run on, and with it all that the connection holds: 4 KB for 75 s.
     Fifty thousand clients that drop their connection would hold 200 MB (`benchmarks/churn.py`).
     """
+
+    def on_headers_complete(self) -> None:
+        """A request is known: offer it its connection."""
+        super().on_headers_complete()
+        offered: Any = {EXTENSION: _Handover(self, self.cycle)}  # uvicorn's type knows only dicts in it
+        self.scope["extensions"] = offered
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whatever way it went."""
         super().connection_lost(exc)
+        self.cancel_keep_alive()
+
+    def cancel_keep_alive(self) -> None:
+        """Wait no more for another request."""
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
+
+    def go_on(self, transport: asyncio.Transport, received: bytes) -> None:
+        """Answer what comes next on a connection that was given away and has come back."""
+        if transport.is_closing():
+            return
+        transport.set_write_buffer_limits()
+        self.connection_made(transport)
+        transport.set_protocol(self)
+        if received:
+            self.data_received(received)
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+
+class _Handover:
+    """The extension of one request."""
+
+    __slots__ = ("_cycle", "_protocol")
+
+    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+
+    def __call__(self, successor: asyncio.Protocol) -> TakeBack | None:
+        """Make `successor` the connection's protocol; None if that is not possible now."""
+        protocol, cycle = self._protocol, self._cycle
+        try:
+            if not _is_settled(protocol, cycle):
+                return None
+            keep_alive = cycle.keep_alive
+            # From here on uvicorn is done with the request, as if it had been answered in full.
+            cycle.response_complete = True
+            cycle.message_event.set()
+            protocol.server_state.total_requests += 1
+            protocol.connections.discard(protocol)
+        except AttributeError:  # another uvicorn than we know
+            return None
+        protocol.cancel_keep_alive()
+        transport = protocol.transport
+        successor.connection_made(transport)
+        transport.set_protocol(successor)
+        return _Return(protocol) if keep_alive else _close
+
+
+def _is_settled(protocol: Protocol, cycle: RequestResponseCycle) -> bool:
+    """Whether nothing more is to come of the request, and nothing of another one has."""
+    return (
+        protocol.cycle is cycle
+        and protocol.scope is cycle.scope  # else the next request has begun to arrive
+        and not protocol.pipeline
+        and cycle.response_started
+        and bool(cycle.chunked_encoding)
+        and not (cycle.response_complete or cycle.more_body or cycle.disconnected)
+        and cycle.scope["method"] != "HEAD"
+        and not (protocol.flow.write_paused or protocol.flow.read_paused)
+        and not protocol.transport.is_closing()
+    )
+
+
+class _Return:
+    """How a connection comes back to the server it was taken from."""
+
+    __slots__ = ("_app_state", "_config", "_server_state")
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._config = protocol.config
+        self._server_state = protocol.server_state
+        self._app_state = protocol.app_state
+
+    def __call__(self, transport: asyncio.Transport, received: bytes) -> None:
+        """Answer the next request, which may have begun with `received`."""
+        Protocol(self._config, self._server_state, self._app_state).go_on(transport, received)
+
+
+def _close(transport: asyncio.Transport, _: bytes) -> None:
+    """The client does not want another answer on this connection."""
+    transport.close()

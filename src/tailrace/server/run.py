@@ -29,8 +29,6 @@ SWITCH_SECONDS = 0.001
 GC_THRESHOLDS = (20_000, 20, 50)
 """Objects between collections. Requests leave hardly any cycles, and Python's 700 would look for them all day."""
 _BACKLOG = 4096
-_STALL_CHECKS = 8
-"""How often within the send timeout streams are looked at for one that takes nothing."""
 _NOTSENT_LOWAT_BYTES = 16 * 1024
 
 
@@ -58,9 +56,10 @@ Ready = Callable[[Running], None]
 class Server(uvicorn.Server):
     """uvicorn, but streams are drained before it waits for connections, and signals do not end the process."""
 
-    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+    def __init__(self, config: uvicorn.Config, site: Site, drain_seconds: float) -> None:
         super().__init__(config)
         self._site = site
+        self._drain_seconds = drain_seconds
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -77,10 +76,13 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting, tell the streams, then wait for what is being answered."""
+        """Stop accepting, tell the streams, then wait for what is being answered and for streams to take their end."""
         for server in self.servers:
             server.close()
-        self._site.streams.drain()
+        await self._site.streams.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_seconds):
+                await self._site.streams.wait_empty()
         await super().shutdown(sockets)
 
 
@@ -128,18 +130,17 @@ async def _serve(settings: Settings, site: Site, listening: socket.socket, ready
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.http.drain_seconds),
     )
-    server = Server(config, site)
+    server = Server(config, site, settings.http.drain_seconds)
     logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
     _raise_file_limit()
     gc.freeze()  # what start-up made stays: no need to look at it again
     gc.set_threshold(*GC_THRESHOLDS)
     announcing = asyncio.create_task(_announce(server, site, listening, ready))
-    stalls = asyncio.create_task(_cut_stalled(site))
     try:
         await server.serve(sockets=[listening])
     finally:
         announcing.cancel()
-        stalls.cancel()
+        await site.streams.aclose()
 
 
 def _is_no_cut(record: logging.LogRecord) -> bool:
@@ -180,13 +181,6 @@ async def _announce(server: Server, site: Site, listening: socket.socket, ready:
         await asyncio.sleep(0.001)
     host, port = listening.getsockname()[:2]
     ready(Running(server, site, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"))
-
-
-async def _cut_stalled(site: Site) -> None:
-    while True:
-        await asyncio.sleep(site.streams.limits.send_timeout_seconds / _STALL_CHECKS)
-        if cut := site.streams.cut_stalled():
-            logger.info("closed %d streams that took nothing for %g s", cut, site.streams.limits.send_timeout_seconds)
 
 
 def _raise_file_limit() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from tailrace.doors.asgi import NO_STORE, Call, start
 from tailrace.doors.native import params as ask
+from tailrace.doors.native.dialect import DIALECTS, end
 from tailrace.doors.native.params import ENDED, SELECTING, STARTING, Params
-from tailrace.doors.streams import HEADERS, Opening, Streams, end
+from tailrace.doors.streams import HEADERS, Opening, Streams
 from tailrace.errors import Draining, Overloaded, TailraceError
 from tailrace.wire import sse
 
@@ -53,19 +54,15 @@ class StreamEvents:
             params = Params.of(call, KNOWN)
         else:
             params = await Params.of_body(call, KNOWN, streams.limits.body_bytes)
-        cursor = ask.resumed(params, call)
-        opening = Opening(
-            ask.selection(params, call),
-            await ask.starting(params, call, streams.log),
-            params.format,
-            params.number("heartbeat", streams.limits.heartbeat_seconds, LEAST_HEARTBEAT, MOST_HEARTBEAT),
-            resumed=cursor is not None,
-        )
-        page = await opening.look(streams.log)
-        if cursor is not None and page.closed and not page.events and not page.gap:
-            await opening.pages.aclose()
+        resumes = ask.resumed(params, call) is not None
+        selection = ask.selection(params, call)
+        after = await ask.starting(params, call, streams.log)
+        heartbeat = params.number("heartbeat", streams.limits.heartbeat_seconds, LEAST_HEARTBEAT, MOST_HEARTBEAT)
+        place, page = await streams.look(selection, after)
+        if resumes and page.closed and not page.events and not page.gap:
             return None
-        return opening
+        streams.metrics.connects["gap" if page.gap else "resumed" if resumes else "first"] += 1
+        return Opening(selection, DIALECTS[params.format], heartbeat, after, place, page)
 
 
 async def _refuse(call: Call, error: TailraceError, retry_milliseconds: int) -> None:

@@ -1,0 +1,65 @@
+"""The native door's stream, as Server-Sent Events: events with their cursor as `id:`, and control events by name.
+
+A control event carries an `id:` only where the reader may go on from, never past an event that was not sent.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from tailrace.core.event import Event
+from tailrace.core.position import Cursor
+from tailrace.doors.streams import gap_fields
+from tailrace.log.store import Gap
+from tailrace.wire import sse
+
+
+class NativeDialect:
+    """Events as their data, or as CloudEvents envelopes."""
+
+    def __init__(self, form: sse.Format) -> None:
+        self.key = f"native {form}"
+        self._form = form
+
+    def opening(self, connection: str, cursor: Cursor, retry: int) -> bytes:
+        """`: ok`, `retry:` and `tailrace.open`, whose id is where its reader resumes before any event."""
+        data = msgspec.json.encode({"connection": connection})
+        return sse.OK + sse.retry(retry) + sse.control("tailrace.open", data, cursor=str(cursor))
+
+    def event(self, event: Event, epoch: int) -> bytes:
+        """One frame."""
+        return sse.encode_event(event, f"{epoch}-{event.position}", self._form)
+
+    def gap(self, gap: Gap, cursor: Cursor | None) -> bytes:
+        """`tailrace.gap`."""
+        data = msgspec.json.encode(gap_fields(gap))
+        return sse.control("tailrace.gap", data, None if cursor is None else str(cursor))
+
+    def cursor(self, cursor: Cursor) -> bytes:
+        """`tailrace.cursor`."""
+        return sse.control("tailrace.cursor", b"{}", cursor=str(cursor))
+
+    def heartbeat(self) -> bytes:
+        """A comment."""
+        return sse.HEARTBEAT
+
+    def drain(self, retry: int) -> bytes:
+        """`retry:` and `tailrace.drain`."""
+        return sse.retry(retry) + sse.control("tailrace.drain", msgspec.json.encode({"retry": retry}))
+
+    def closed(self) -> bytes:
+        """`tailrace.end`, for good."""
+        return end("closed", None)
+
+
+DIALECTS: Final[dict[sse.Format, NativeDialect]] = {
+    "data": NativeDialect("data"),
+    "envelope": NativeDialect("envelope"),
+}
+
+
+def end(reason: str, retry: int | None, **extra: object) -> bytes:
+    """`tailrace.end`: the stream is over; `retry` milliseconds until it may be asked again, null for never."""
+    return sse.control("tailrace.end", msgspec.json.encode({"reason": reason, "retry": retry, **extra}))

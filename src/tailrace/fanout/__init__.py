@@ -1,0 +1,1 @@
+"""One log, many sockets: connections that ask the same are served together."""

@@ -1,0 +1,159 @@
+"""The connections that ask the same in the same way: one reader of the log, many sockets.
+
+A cohort has no task. It is woken when something may match, and the pump (`pump.py`) then writes it a page. A cohort
+that was not woken since it last looked has nothing to read, whatever was published since: it is level with the log,
+and its cursor is the log's. So ten thousand quiet cohorts cost a busy topic nothing, and never fall behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tailrace.core.position import Cursor
+from tailrace.core.selection import Selection
+from tailrace.fanout.dialect import Frames
+from tailrace.fanout.member import Member
+from tailrace.log.log import Reading
+from tailrace.log.store import Page
+
+if TYPE_CHECKING:
+    from tailrace.fanout.fanout import Asked, Fanout
+
+_SPARSE = 8
+"""Members that may have left before the list is cleared of them, outside a pass."""
+
+
+class Cohort:
+    """Members that share a selection, a dialect, an encoding and a heartbeat.
+
+    `dirty`: there is something after `reading.cursor` to be looked at. `queued`: the pump has it in hand. While a page
+    is being written, `chunk` holds its bytes, `events` their number, `before` the cursor of a member that has not got
+    it, and `at` how many members have. `told`: the last position its members know of.
+    """
+
+    __slots__ = (
+        *("asked", "at", "before", "chunk", "dirty", "ends", "events", "fanout", "frames", "joining", "left"),
+        *("members", "queued", "reading", "told", "told_at", "users", "written_at"),
+    )
+
+    def __init__(self, fanout: Fanout, asked: Asked, frames: Frames) -> None:
+        self.fanout = fanout
+        self.asked = asked
+        self.frames = frames
+        self.reading = Reading(fanout.log.tail.tip)
+        self.dirty = False
+        self.queued = False
+        self.chunk: bytes | None = None
+        self.before = self.reading.cursor
+        self.at = 0
+        self.events = 0
+        self.ends = False
+        self.members: list[Member] = []
+        self.joining: list[Member] = []
+        self.left = 0
+        self.users = 0
+        self.told = self.before.position
+        self.told_at = self.written_at = fanout.now()
+
+    @property
+    def selection(self) -> Selection:
+        """What its members follow."""
+        return self.asked.selection
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds of quiet after which its members get a comment."""
+        return self.asked.heartbeat
+
+    @property
+    def key(self) -> tuple[str, str, float, bool]:
+        """What tells it from other cohorts."""
+        return self.asked.key
+
+    # ---- the log tells ------------------------------------------------------------------------------------
+
+    def wake(self, previous: Cursor) -> None:
+        """Something may match after `previous`; what stood before was told of, and was looked at or is no match."""
+        if self.dirty:
+            return
+        self.dirty = True
+        self.reading.cursor = max(self.reading.cursor, previous)  # the store may have shown it more than the tail had
+        if not self.queued:
+            self.queued = True
+            self.fanout.pump.write(self)
+
+    @property
+    def position(self) -> Cursor:
+        """Up to where its members have been served, the page in hand included."""
+        return self.reading.cursor if self.dirty else max(self.reading.cursor, self.fanout.log.tail.tip)
+
+    # ---- members come and go ------------------------------------------------------------------------------
+
+    def join(self, member: Member) -> None:
+        """Take in a member that is level with the log: now, or at the end of the page in hand."""
+        assert member.place is not None
+        if self.queued or member.place.cursor != self.position:
+            self.joining.append(member)
+        else:
+            self.admit(member)
+
+    def admit(self, member: Member) -> bool:
+        """Bring a member to the cohort's place, and let it stand there. False if that was too far for one step."""
+        place, position = member.place, self.position
+        assert place is not None
+        if place.cursor != position:
+            page = self.fanout.log.tail.after(self.selection, place.cursor, position.position)
+            if page is None:
+                return False
+            self.fanout.serve(member, page)
+            if place.cursor != position or member.paused or member.gone:
+                return False
+        member.place = None
+        member.ready = True
+        self.members.append(member)
+        return True
+
+    def must_wait(self, member: Member) -> bool:
+        """Whether a member that wants to join is ahead of the cohort, or of the tail from which it would be served."""
+        assert member.place is not None
+        cursor, position = member.place.cursor, self.position
+        return cursor > position or (cursor != position and cursor >= self.fanout.log.tail.tip)
+
+    def leave(self, member: Member) -> None:
+        """Let a member go that cannot be written now. It has not got the page in hand."""
+        member.place = Reading(self.before)
+        self.left += 1
+
+    def lose(self, member: Member) -> None:
+        """A member's stream is over."""
+        self.users -= 1
+        if member.place is None:
+            self.left += 1
+            if not self.queued and self.left > _SPARSE and 2 * self.left > len(self.members):
+                self.compact()
+
+    def compact(self) -> None:
+        """Clear the list of those who have left."""
+        self.members = [member for member in self.members if member.place is None and not member.gone]
+        self.left = 0
+
+    # ---- what is written ----------------------------------------------------------------------------------
+
+    def encode(self, page: Page) -> bytes:
+        """A page as its members read it."""
+        dialect = self.frames.dialect
+        body = self.frames.join(page.events, page.last.epoch) if page.events else b""
+        if page.gap is not None:  # its id takes the reader past what is missing, never past an event still to be sent
+            body = dialect.gap(page.gap, None if page.events else page.last) + body
+        return body + dialect.closed() if page.closed else body
+
+    def framed(self, body: bytes) -> bytes:
+        """As a chunk of an HTTP/1.1 body (RFC 9112 section 7.1), if the fan-out writes to the socket itself."""
+        if not body or not self.asked.chunked:
+            return body
+        return b"%x\r\n%b\r\n" % (len(body), body)
+
+    @property
+    def terminator(self) -> bytes:
+        """What ends the response."""
+        return b"0\r\n\r\n" if self.asked.chunked else b""

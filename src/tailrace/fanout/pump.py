@@ -1,0 +1,252 @@
+"""The one writer of all streams.
+
+At most `SOCKETS` sockets are written in one turn of the event loop, over all cohorts in turns, then everybody else has
+theirs: requests, publishes, other cohorts. What is published meanwhile gathers behind the pass in hand and is written
+with the next one, as one piece. So under load the batch grows by itself, and when idle nothing waits. Members that
+are behind are served in between, each a bounded piece at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from tailrace.errors import StoreClosed, TailraceError
+from tailrace.fanout.cohort import Cohort
+from tailrace.fanout.member import Member
+from tailrace.log.store import Page
+
+if TYPE_CHECKING:
+    from tailrace.fanout.fanout import Fanout
+
+logger = logging.getLogger(__name__)
+
+SOCKETS: Final = 128
+"""The most sockets written in one turn: about a millisecond."""
+SOCKET_BYTES: Final = 16 * 1024
+"""A socket that is written more than this counts as several."""
+LATE: Final = 8
+"""The most members served in one turn that are behind."""
+READERS: Final = 8
+"""Pages read from the store at the same time, for cohorts and members beyond the tail."""
+AGAIN_SECONDS: Final = 0.5
+"""When a page that the store did not give is asked for again."""
+
+
+class Pump:
+    """Writes what cohorts and late members have to be written."""
+
+    def __init__(self, fanout: Fanout) -> None:
+        self._fanout = fanout
+        self._tail = fanout.log.tail
+        self._loop = asyncio.get_running_loop()
+        self._cohorts: deque[Cohort] = deque()
+        self._late: deque[Member] = deque()
+        self._unread: deque[Cohort | Member] = deque()
+        self._asked: set[Cohort | Member] = set()
+        self._readers: set[asyncio.Task[None]] = set()
+        self._turning = False
+
+    # ---- what is to be done -------------------------------------------------------------------------------
+
+    def write(self, cohort: Cohort) -> None:
+        """Have a cohort looked at: it is queued until it is level."""
+        self._cohorts.append(cohort)
+        self._go_on()
+
+    def catch_up(self, member: Member) -> None:
+        """Have a member served that reads by itself."""
+        self._late.append(member)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        left = SOCKETS
+        for _ in range(len(self._cohorts)):
+            if left <= 0:
+                break
+            left -= self._pass(self._cohorts.popleft(), left)
+        for _ in range(min(LATE, len(self._late))):
+            self._serve_late(self._late.popleft())
+        self._turning = False
+        if self._cohorts or self._late:
+            self._go_on()
+
+    # ---- a pass over a cohort -----------------------------------------------------------------------------
+
+    def _pass(self, cohort: Cohort, most: int) -> int:
+        """Write a page to some more members; answer how much of the turn that took."""
+        if cohort.chunk is None and not self._begin(cohort):
+            return 1
+        chunk = cohort.chunk
+        assert chunk is not None
+        weight = 1 + len(chunk) // SOCKET_BYTES
+        start = cohort.at
+        end = cohort.at = min(len(cohort.members), start + max(1, most // weight))
+        written = 0
+        for member in cohort.members[start:end]:
+            if member.ready:
+                try:
+                    member.outlet.write(chunk)
+                except RuntimeError:  # closed, and not told yet
+                    member.ready = False
+                else:
+                    written += 1
+            elif member.place is None and not member.gone:
+                cohort.leave(member)
+        if cohort.events:
+            self._fanout.delivered(cohort.events, written, len(chunk), newest=not cohort.dirty)
+        if end < len(cohort.members):
+            self._cohorts.append(cohort)
+        else:
+            cohort.written_at = self._loop.time()
+            if cohort.events:
+                cohort.told, cohort.told_at = cohort.reading.cursor.position, cohort.written_at
+            self._end(cohort)
+        return (end - start) * weight
+
+    def _begin(self, cohort: Cohort) -> bool:
+        """Take the next page in hand. False if there is none, or none yet."""
+        cohort.dirty = False  # before looking: who wakes it from now on has something new
+        reading = cohort.reading
+        cohort.before = reading.cursor
+        page = self._tail.after(cohort.selection, reading.cursor)
+        if page is None:
+            cohort.dirty = True
+            self._read(cohort)
+            return False
+        return self._take(cohort, page)
+
+    def _take(self, cohort: Cohort, page: Page) -> bool:
+        page = cohort.reading.take(page)
+        cohort.dirty = cohort.dirty or page.last < self._tail.tip
+        if not (page.events or page.gap or page.closed):
+            self._end(cohort)
+            return False
+        cohort.chunk = cohort.framed(cohort.encode(page))
+        cohort.events = len(page.events)
+        cohort.ends = page.closed
+        return True
+
+    def say(self, cohort: Cohort, body: bytes) -> None:
+        """Have something written to all members that is no event, unless an event is coming anyway."""
+        if cohort.queued:
+            return
+        cohort.before = cohort.position
+        cohort.chunk = cohort.framed(body)
+        cohort.events = 0
+        cohort.queued = True
+        self.write(cohort)
+
+    def _end(self, cohort: Cohort) -> None:
+        """What was in hand is written to everybody."""
+        cohort.chunk = None
+        cohort.at = 0
+        if cohort.left:
+            cohort.compact()
+        if cohort.ends:
+            cohort.ends = False
+            for member in cohort.members[:]:
+                member.finish(b"")
+            cohort.compact()
+        if cohort.joining:
+            self._admit(cohort)
+        if cohort.dirty:
+            self._cohorts.append(cohort)
+        else:
+            cohort.queued = False
+
+    def _admit(self, cohort: Cohort) -> None:
+        """Those who came during the pass take their places, unless they are ahead of it: then after a later one."""
+        joining, cohort.joining = cohort.joining, []
+        for member in joining:
+            if member.gone or member.paused or member.place is None:  # paused: it comes again once it is not
+                continue
+            if cohort.must_wait(member):
+                cohort.joining.append(member)
+            elif not cohort.admit(member):
+                self.catch_up(member)
+
+    # ---- members that are behind --------------------------------------------------------------------------
+
+    def _serve_late(self, member: Member) -> None:
+        """One piece for a member that reads by itself; level with the log, it joins its cohort."""
+        place = member.place
+        if place is None or member.gone or member.paused:
+            return
+        if place.cursor < self._tail.tip:
+            page = self._tail.after(member.cohort.selection, place.cursor)
+            if page is None:
+                self._read(member)
+                return
+            self._fanout.serve(member, page)
+        self._settle(member)
+
+    def _settle(self, member: Member) -> None:
+        place = member.place
+        if place is None or member.gone or member.paused:
+            return
+        if place.cursor < self._tail.tip:
+            self.catch_up(member)
+        else:
+            member.cohort.join(member)
+
+    # ---- what only the store knows ------------------------------------------------------------------------
+
+    def _read(self, reader: Cohort | Member) -> None:
+        if reader in self._asked:
+            return
+        self._asked.add(reader)
+        self._unread.append(reader)
+        if len(self._readers) < READERS:
+            task = self._loop.create_task(self._read_store(), name="tailrace-read")
+            self._readers.add(task)
+            task.add_done_callback(self._readers.discard)
+
+    async def _read_store(self) -> None:
+        while self._unread:
+            reader = self._unread.popleft()
+            self._asked.discard(reader)
+            cohort = reader if isinstance(reader, Cohort) else reader.cohort
+            place = reader.reading if isinstance(reader, Cohort) else reader.place
+            if place is None or not cohort.users:
+                continue
+            self._asked.add(reader)
+            before, log = place.cursor, self._fanout.log
+            try:
+                page = await log.read(cohort.selection, before, log.limits.page_events)
+            except StoreClosed:
+                return
+            except TailraceError as error:  # the streams stay open, and go on from where they are
+                logger.warning("a page could not be read and is asked for again: %s", error.sentence)
+                page = None
+            finally:
+                self._asked.discard(reader)
+            if page is None or (page.last == before and not page.closed):
+                self._loop.call_later(AGAIN_SECONDS, self._read, reader)
+            elif isinstance(reader, Cohort):
+                self._take_read(reader, page)
+            elif not reader.gone and place.cursor == before:
+                self._fanout.serve(reader, page)
+                self._settle(reader)
+
+    def _take_read(self, cohort: Cohort, page: Page) -> None:
+        """A cohort's page has come from the store: write it."""
+        cohort.dirty = False
+        if self._take(cohort, page):
+            self.write(cohort)
+        else:
+            self._go_on()
+
+    async def aclose(self) -> None:
+        """Read nothing more."""
+        self._unread.clear()
+        for task in self._readers:
+            task.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
