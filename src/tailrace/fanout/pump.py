@@ -47,6 +47,7 @@ class Pump:
         self._unread: deque[Cohort | Member] = deque()
         self._asked: set[Cohort | Member] = set()
         self._readers: set[asyncio.Task[None]] = set()
+        self._reading = 0
         self._turning = False
 
     # ---- what is to be done -------------------------------------------------------------------------------
@@ -204,12 +205,19 @@ class Pump:
             return
         self._asked.add(reader)
         self._unread.append(reader)
-        if len(self._readers) < READERS:
+        if self._reading < READERS:
+            self._reading += 1
             task = self._loop.create_task(self._read_store(), name="tailrace-read")
             self._readers.add(task)
             task.add_done_callback(self._readers.discard)
 
     async def _read_store(self) -> None:
+        try:
+            await self._read_pages()
+        finally:
+            self._reading -= 1  # at once: who asks from now on needs another task, though this one is not done yet
+
+    async def _read_pages(self) -> None:
         while self._unread:
             reader = self._unread.popleft()
             self._asked.discard(reader)
