@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TESTS ?= -n 2 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check crash bench docs clean
+.PHONY: help run test lint check crash bench versions docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ crash: $(VENV)/.dev ## kill -9 a writing server, CRASH_ROUNDS times (50)
 
 bench: $(VENV)/.dev ## the benchmarks; results are kept in benchmarks/results
 	cd benchmarks && for scenario in startup publish replay streams churn; do ../$(BIN)/python $$scenario.py || exit 1; done
+
+versions: $(VENV)/.dev ## the streams' tests on the oldest uvicorn we take and some between
+	@sh scripts/versions $(BIN)/python
 
 docs: $(VENV)/.dev ## the generated part of the reference
 	$(BIN)/python scripts/reference.py

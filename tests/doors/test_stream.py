@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from tests.doors.conftest import Client
+from tests.doors.portable import SITES, WAYS
+
+from tailrace.server.run import Running
+from tailrace.testing.server import running_server
+
+
+@pytest.fixture(scope="module", params=SITES, ids=WAYS)
+def server(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """Each test runs with the connection taken over, and by plain ASGI."""
+    with running_server(make_site=request.param) as running:
+        yield running
 
 
 def test_a_stream_opens_at_once_with_headers_that_keep_proxies_from_buffering(client: Client, topic: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 from tests.doors.conftest import Client
+from tests.doors.portable import SITES, WAYS
 
 from tailrace.doors.limits import DoorLimits
 from tailrace.server.config import Settings
@@ -18,10 +19,10 @@ from tailrace.testing.server import running_server
 LARGE = {"text": "x" * 500_000}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
+@pytest.fixture(scope="module", params=SITES, ids=WAYS)
+def server(request: pytest.FixtureRequest) -> Iterator[Running]:
     limits = DoorLimits(streams=3, send_timeout_seconds=0.4, cursor_seconds=0.01, retry_milliseconds=50)
-    with running_server(Settings(port=0, store="memory://", http=limits)) as running:
+    with running_server(Settings(port=0, store="memory://", http=limits), request.param) as running:
         yield running
 
 

@@ -100,7 +100,7 @@ class World:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        self.fanout = Fanout(log, FanoutLimits(1000, 1000, 1000), lambda delivery: None)
+        self.fanout = Fanout(log, FanoutLimits(1000, 1000, 1000), lambda _: None)
         self.readers: list[Reader] = []
         self.published: list[tuple[int, str, str, str]] = []
 
@@ -130,10 +130,12 @@ class World:
         """Let every socket drain, and wait until everybody is level."""
         for reader in self.readers:
             reader.socket.take(1_000_000)
-        while any(reader.member.place is not None and not reader.member.gone for reader in self.readers) or any(
-            cohort.queued for cohort in self.fanout._cohorts.values()
-        ):
+        while not self.level():  # noqa: ASYNC110 - turns of the loop are what is awaited
             await asyncio.sleep(0)
+
+    def level(self) -> bool:
+        behind = [reader for reader in self.readers if reader.member.place is not None and not reader.member.gone]
+        return not behind and not any(cohort.queued for cohort in self.fanout._cohorts.values())
 
     def wanted(self, reader: Reader) -> list[str]:
         types = reader.selection.types
