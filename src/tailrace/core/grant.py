@@ -28,6 +28,8 @@ class Grant(msgspec.Struct, frozen=True):
     def allows(self, right: Right, topic: str) -> bool:
         """Whether the topic is granted in full."""
         patterns: tuple[str, ...] = getattr(self, right)
+        if "**" in patterns and not topic.startswith("$"):
+            return True
         return any(matcher(pattern)(topic) for pattern in patterns)
 
     def require(self, right: Right, topic: str) -> None:

@@ -7,7 +7,7 @@ is asked of it, once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -56,10 +56,7 @@ class Call:
     def header(self, name: bytes) -> str | None:
         """A header's value; a repeated header's values joined by commas (RFC 9110 section 5.3)."""
         if self._headers is None:
-            self._headers = {}
-            for key, value in self.scope["headers"]:
-                known = self._headers.get(key)
-                self._headers[key] = value if known is None else known + b"," + value
+            self._headers = _joined(self.scope["headers"])
         value = self._headers.get(name)
         if value is None:
             return None
@@ -153,6 +150,16 @@ async def while_connected(call: Call, work: Awaitable[None]) -> None:
 def start(status: int, headers: Headers) -> Message:
     """The message that starts a response."""
     return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    joined = dict(headers)
+    if len(joined) < len(headers):  # some are repeated
+        joined = {}
+        for name, value in headers:
+            known = joined.get(name)
+            joined[name] = value if known is None else known + b"," + value
+    return joined
 
 
 def _chunk(message: Message) -> bytes:

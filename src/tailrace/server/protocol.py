@@ -15,6 +15,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tailrace.fanout.sink import EXTENSION, TakeBack
+from tailrace.server.cycle import Cycle
 
 
 class Protocol(HttpToolsProtocol):
@@ -27,6 +28,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A request is known: offer it its connection."""
         super().on_headers_complete()
+        if type(self.cycle) is RequestResponseCycle:
+            self.cycle.__class__ = Cycle  # uvicorn has no other place to say which class its cycles are of
         offered: Any = {EXTENSION: _Handover(self, self.cycle)}  # uvicorn's type knows only dicts in it
         self.scope["extensions"] = offered
 

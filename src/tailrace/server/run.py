@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.001
 """How long the event loop may keep the interpreter from the store's threads. (Python's own 5 ms outlast a commit.)"""
-GC_THRESHOLDS = (20_000, 20, 50)
+GC_THRESHOLDS = (100_000, 20, 50)
 """Objects between collections. Requests leave hardly any cycles, and Python's 700 would look for them all day."""
 _BACKLOG = 4096
 _NOTSENT_LOWAT_BYTES = 16 * 1024

@@ -32,6 +32,7 @@ from tailrace.log.log import Log
 from tailrace.log.store import Entry, Receipt
 from tailrace.wire import cloudevents, jsonlines
 
+_PRODUCER = (b"producer-id", b"producer-epoch", b"producer-seq")
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _KEY_CHARACTERS = 256
 _DIGITS = re.compile(r"[0-9]{1,16}")
@@ -108,10 +109,10 @@ class Publish:
 
 def answer(receipt: Receipt) -> dict[str, object]:
     """A receipt as the door answers it."""
-    first, last = (None if at is None else str(Cursor(receipt.epoch, at)) for at in (receipt.first, receipt.last))
+    epoch, first, last = receipt.epoch, receipt.first, receipt.last
     return {
-        "first": first,
-        "last": last,
+        "first": None if first is None else f"{epoch}-{first}",
+        "last": None if last is None else f"{epoch}-{last}",
         "count": receipt.count,
         "duplicate": receipt.duplicate,
         "durability": receipt.durability,
@@ -124,7 +125,7 @@ def _media_type(call: Call) -> str:
 
 def _producer(call: Call) -> Producer | None:
     """Producer-Id, Producer-Epoch, Producer-Seq: all three, or none."""
-    values = [call.header(name) for name in (b"producer-id", b"producer-epoch", b"producer-seq")]
+    values = [call.header(name) for name in _PRODUCER]
     if values == [None, None, None]:
         return None
     name, epoch, sequence = (value or "" for value in values)

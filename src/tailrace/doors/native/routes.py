@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from tailrace.doors.access import Access
 from tailrace.doors.asgi import Call, Handler, Resource
@@ -17,6 +18,21 @@ from tailrace.doors.streams import Streams
 from tailrace.errors import NotFound
 
 API = "/api/v1"
+TOPICS, EVENTS = f"{API}/topics/", "/events"
+
+
+class PublishRoute(Route):
+    """The route of most requests, found by its ends: matching its pattern would take a tenth of the answer's time."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette has it."""
+        path = scope["path"]
+        if scope["method"] != "POST" or scope.get("root_path") or not path.startswith(TOPICS):
+            return super().matches(scope)
+        if not path.endswith(EVENTS) or len(path) <= len(TOPICS) + len(EVENTS):
+            return Match.NONE, {}
+        topic = path[len(TOPICS) : -len(EVENTS)]
+        return Match.FULL, {"endpoint": self.endpoint, "path_params": {"topic": topic}}
 
 
 def native_routes(streams: Streams, access: Access, *, create_topics: bool) -> list[BaseRoute]:
@@ -31,7 +47,9 @@ def native_routes(streams: Streams, access: Access, *, create_topics: bool) -> l
     stream, topics = StreamEvents(streams), Topics(log, limits)
     return [
         # Only POST: with any other method the path names a topic that ends in "/events".
-        route("/topics/{topic:path}/events", "POST", POST=publish),
+        PublishRoute(
+            f"{TOPICS}{{topic:path}}{EVENTS}", Endpoint(Resource({"POST": publish}), access, metrics), methods=["POST"]
+        ),
         route("/events/stream", GET=stream, POST=stream, QUERY=stream),
         route("/events/poll", GET=Poll(streams)),
         route("/events/history", GET=History(log, limits, metrics)),
