@@ -23,7 +23,7 @@ class Stream:
 
     def _read(self) -> Iterator[ServerSentEvent]:
         decoder = SseDecoder()
-        for chunk in self.response.iter_raw():
+        for chunk in self.response.iter_bytes():
             yield from decoder.feed(chunk)
 
     def next(self) -> ServerSentEvent:

@@ -42,7 +42,7 @@ def test_an_event_arrives_as_it_was_published_with_its_cursor(client: Client, to
 
 def test_the_event_field_is_there_only_when_the_publisher_gave_a_type(client: Client, topic: str) -> None:
     with client.stream("GET", "/api/v1/events/stream", params={"topics": topic}) as response:
-        chunks = response.iter_raw()
+        chunks = response.iter_bytes()
         next(chunks)
         client.publish(topic, 1)
         assert b"event:" not in next(chunks)
@@ -130,7 +130,7 @@ def test_a_long_selection_goes_as_json(client: Client, topic: str) -> None:
     body = {"topics": [f"{topic}/{number}" for number in range(900)], "filter": {"path": "/n", "eq": 1}}
     for method in ("POST", "QUERY"):
         with client.stream(method, "/api/v1/events/stream", json={**body, "from": "latest"}) as response:
-            chunks = response.iter_raw()
+            chunks = response.iter_bytes()
             assert b"tailrace.open" in next(chunks)
             client.publish(f"{topic}/899", {"n": 1})
             assert b'data: {"n":1}\n' in next(chunks)
@@ -138,7 +138,7 @@ def test_a_long_selection_goes_as_json(client: Client, topic: str) -> None:
 
 def test_a_quiet_stream_gets_comments(client: Client, topic: str) -> None:
     with client.stream("GET", "/api/v1/events/stream", params={"topics": topic, "heartbeat": 1}) as response:
-        chunks = response.iter_raw()
+        chunks = response.iter_bytes()
         next(chunks)
         assert next(chunks).startswith(b":")
 

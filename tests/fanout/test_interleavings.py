@@ -6,7 +6,8 @@ Hypothesis drives the real fan-out over the real log; only the sockets are ours,
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import zlib
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.doors.native.dialect import DIALECTS
 from tailrace.fanout import fanout as fanout_module
-from tailrace.fanout import pump
+from tailrace.fanout import pump, window
 from tailrace.fanout.fanout import Asked, Fanout, FanoutLimits
 from tailrace.fanout.member import Member
 from tailrace.log.limits import LogLimits
@@ -43,6 +44,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pump, "LATE", 1)
     monkeypatch.setattr(pump, "READERS", 2)
     monkeypatch.setattr(fanout_module, "PIECE_BYTES", 4)
+    monkeypatch.setattr(window, "LEAST_MEMBERS", 2)
 
 
 class Socket:
@@ -86,12 +88,12 @@ class Reader:
     member: Member
     selection: Selection
     after: Cursor
-    swept: bool = False
-    expected: list[str] = field(default_factory=list)
+    gzip: bool
 
     def got(self) -> list[str]:
         decoder = SseDecoder()
-        events = [event for data in self.socket.received for event in decoder.feed(data)]
+        unpack = zlib.decompressobj(31).decompress if self.gzip else bytes
+        events = [event for data in self.socket.received for event in decoder.feed(unpack(data))]
         return [event.data for event in events if not event.type.startswith("tailrace.")]
 
 
@@ -111,7 +113,7 @@ class World:
         assert receipt.first is not None
         self.published += [(receipt.first + index, topic, kind, number) for index, number in enumerate(numbers)]
 
-    async def open(self, selection: Selection, back: int, room: int) -> None:
+    async def open(self, selection: Selection, back: int, room: int, gzip: bool) -> None:
         tip = self.log.tail.tip
         after = Cursor(tip.epoch, max(1, tip.position - back))
         place = self.log.reading(after)
@@ -120,8 +122,8 @@ class World:
         socket.room = room
         member = Member(place)
         member.outlet, socket.member = socket, member
-        self.fanout.open(member, Asked(selection, DIALECTS["data"], 15.0, chunked=False), after, page)
-        self.readers.append(Reader(socket, member, selection, after))
+        self.fanout.open(member, Asked(selection, DIALECTS["data"], 15.0, gzip, chunked=False), after, page)
+        self.readers.append(Reader(socket, member, selection, after, gzip))
 
     def pick(self, number: int) -> Reader | None:
         return self.readers[number % len(self.readers)] if self.readers else None
@@ -149,7 +151,14 @@ class World:
 NUMBER = st.integers(0, 7)
 STEP = st.one_of(
     st.tuples(st.just("publish"), st.sampled_from(TOPICS), st.integers(1, 9), st.sampled_from(["message", "x"])),
-    st.tuples(st.just("open"), st.sampled_from(SELECTIONS), st.integers(0, 20), st.sampled_from([1, 2, 3, 1_000_000])),
+    st.tuples(
+        st.just("open"),
+        st.sampled_from(SELECTIONS),
+        st.integers(0, 20),
+        st.sampled_from([1, 2, 3, 1_000_000]),
+        st.booleans(),
+    ),
+    st.tuples(st.just("beat")),
     st.tuples(st.just("stall"), NUMBER),
     st.tuples(st.just("take"), NUMBER, st.sampled_from([1, 2, 1_000_000])),
     st.tuples(st.just("lose"), NUMBER),
@@ -162,8 +171,11 @@ async def do(world: World, step: tuple) -> None:
     match step:
         case ("publish", topic, count, kind):
             await world.publish(topic, count, kind)
-        case ("open", selection, back, room):
-            await world.open(selection, back, room)
+        case ("open", selection, back, room, gzip):
+            await world.open(selection, back, room, gzip)
+        case ("beat",):
+            for cohort in list(world.fanout._cohorts.values()):
+                world.fanout.pump.say(cohort, b":\n\n")
         case ("stall", number) if (reader := world.pick(number)) and not reader.member.paused:
             reader.member.pause_writing()
         case ("take", number, room) if reader := world.pick(number):

@@ -271,7 +271,7 @@ def test_a_stream_over_tls_is_taken_over_too() -> None:
         httpx2.Client(base_url=url, verify=trusted, timeout=20) as client,
         client.stream("GET", "/api/v1/events/stream", params={"topics": "tls"}) as stream,
     ):
-        chunks = stream.iter_raw()
+        chunks = stream.iter_bytes()
         assert b"tailrace.open" in next(chunks)
         client.post("/api/v1/topics/tls/events", json=[1, 2])
         assert b"data: [1,2]\n" in next(chunks)

@@ -53,7 +53,7 @@ def test_a_signal_ends_it_quietly_with_success(process: Process, number: int) ->
 
 def test_a_stream_is_told_when_to_come_back_and_ends_cleanly(process: Process) -> None:
     with httpx2.stream("GET", f"{process.url}/api/v1/events/stream", timeout=20) as response:
-        chunks = response.iter_raw()
+        chunks = response.iter_bytes()
         opened = next(chunks)
         process.process.send_signal(signal.SIGTERM)
         decoder = SseDecoder()
@@ -130,11 +130,11 @@ def test_ipv6_is_served() -> None:
 def test_a_stream_that_is_cut_comes_back_where_it_was() -> None:
     with running_server() as running, httpx2.Client(base_url=running.url, timeout=20) as client:
         with client.stream("GET", "/api/v1/events/stream") as response:
-            chunks = response.iter_raw()
+            chunks = response.iter_bytes()
             [opened] = SseDecoder().feed(next(chunks))
             running.call(running.site.streams.cut, json.loads(opened.data)["connection"])
             with pytest.raises(httpx2.RemoteProtocolError):
                 list(chunks)
         client.post("/api/v1/topics/a/events", json=1)
         with client.stream("GET", "/api/v1/events/stream", headers={"last-event-id": opened.id}) as response:
-            assert b"data: 1\n" in next(response.iter_raw())
+            assert b"data: 1\n" in next(response.iter_bytes())

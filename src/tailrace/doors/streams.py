@@ -26,7 +26,9 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
+    (b"vary", b"accept-encoding"),
 )
+CONTENT_GZIP = (b"content-encoding", b"gzip")
 
 
 class Opening(NamedTuple):
@@ -35,6 +37,7 @@ class Opening(NamedTuple):
     selection: Selection
     dialect: Dialect
     heartbeat: float
+    gzip: bool
     after: Cursor
     place: Reading
     page: Page
@@ -85,12 +88,13 @@ class Streams:
 
     async def serve(self, call: Call, opening: Opening) -> None:
         """Open a stream. Returns at once if the connection could be taken over, else when the stream is over."""
-        await call.send(start(200, HEADERS))
+        await call.send(start(200, (*HEADERS, CONTENT_GZIP) if opening.gzip else HEADERS))
         if call.method == "HEAD":
             await call.send({"type": "http.response.body", "body": b""})
             return
         member = Member(opening.place)
-        asked = Asked(opening.selection, opening.dialect, opening.heartbeat, chunked=_taken_over(call, member))
+        chunked = _taken_over(call, member)
+        asked = Asked(opening.selection, opening.dialect, opening.heartbeat, opening.gzip, chunked)
         if asked.chunked:
             self.fanout.open(member, asked, opening.after, opening.page)
         else:
@@ -99,10 +103,9 @@ class Streams:
             await sink.run(call.until_gone)
 
     def _delivered(self, delivery: Delivery) -> None:
-        count = delivery.members
-        self.metrics.delivered(delivery.events * count, delivery.size * count)
+        self.metrics.delivered(delivery.events, delivery.size)
         if delivery.seconds is not None:
-            self.metrics.reached_socket(delivery.seconds, count)
+            self.metrics.reached_socket(delivery.seconds, delivery.members)
 
     async def wait_empty(self) -> None:
         """Wait until every stream has taken its last bytes and is closed."""

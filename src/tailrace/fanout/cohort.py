@@ -13,8 +13,10 @@ from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.fanout.dialect import Frames
 from tailrace.fanout.member import Member
+from tailrace.fanout.window import Window
 from tailrace.log.log import Reading
 from tailrace.log.store import Page
+from tailrace.wire.deflate import HEADER, stored
 
 if TYPE_CHECKING:
     from tailrace.fanout.fanout import Asked, Fanout
@@ -27,13 +29,13 @@ class Cohort:
     """Members that share a selection, a dialect, an encoding and a heartbeat.
 
     `dirty`: there is something after `reading.cursor` to be looked at. `queued`: the pump has it in hand. While a page
-    is being written, `chunk` holds its bytes, `events` their number, `before` the cursor of a member that has not got
-    it, and `at` how many members have. `told`: the last position its members know of.
+    is being written, `chunk` holds its bytes (`shared` for members in the window), `events` their number, `before` the
+    cursor of a member that has not got it, and `at` how many members have. `told`: the last position they know of.
     """
 
     __slots__ = (
         *("asked", "at", "before", "chunk", "dirty", "ends", "events", "fanout", "frames", "joining", "left"),
-        *("members", "queued", "reading", "told", "told_at", "users", "written_at"),
+        *("members", "opens", "queued", "reading", "shared", "told", "told_at", "users", "window", "written_at"),
     )
 
     def __init__(self, fanout: Fanout, asked: Asked, frames: Frames) -> None:
@@ -48,6 +50,9 @@ class Cohort:
         self.at = 0
         self.events = 0
         self.ends = False
+        self.window = Window() if asked.gzip else None
+        self.shared = b""
+        self.opens = False
         self.members: list[Member] = []
         self.joining: list[Member] = []
         self.left = 0
@@ -66,7 +71,7 @@ class Cohort:
         return self.asked.heartbeat
 
     @property
-    def key(self) -> tuple[str, str, float, bool]:
+    def key(self) -> tuple[str, str, float, bool, bool]:
         """What tells it from other cohorts."""
         return self.asked.key
 
@@ -123,14 +128,22 @@ class Cohort:
         """Let a member go that cannot be written now. It has not got the page in hand."""
         member.place = Reading(self.before)
         self.left += 1
+        self._let_out(member)
 
     def lose(self, member: Member) -> None:
         """A member's stream is over."""
         self.users -= 1
+        self._let_out(member)
         if member.place is None:
             self.left += 1
             if not self.queued and self.left > _SPARSE and 2 * self.left > len(self.members):
                 self.compact()
+
+    def _let_out(self, member: Member) -> None:
+        if member.inside:
+            assert self.window is not None
+            member.inside = False
+            self.window.inside -= 1
 
     def compact(self) -> None:
         """Clear the list of those who have left."""
@@ -146,6 +159,23 @@ class Cohort:
         if page.gap is not None:  # its id takes the reader past what is missing, never past an event still to be sent
             body = dialect.gap(page.gap, None if page.events else page.last) + body
         return body + dialect.closed() if page.closed else body
+
+    def fill(self, body: bytes, events: int) -> None:
+        """Take a piece in hand that all members get."""
+        self.events = events
+        if self.window is None:
+            self.chunk = self.framed(body)
+            return
+        packed = self.window.pack(body, len(self.members) - self.left)
+        self.chunk, self.shared, self.opens = self.framed(packed.alone), self.framed(packed.shared), packed.opens
+
+    def first(self, body: bytes) -> bytes:
+        """The first piece of a member's stream, in the cohort's encoding."""
+        return body if self.window is None else HEADER + stored(body)
+
+    def alone(self, body: bytes) -> bytes:
+        """A piece for one member, in the cohort's encoding."""
+        return body if self.window is None or not body else stored(body)
 
     def framed(self, body: bytes) -> bytes:
         """As a chunk of an HTTP/1.1 body (RFC 9112 section 7.1), if the fan-out writes to the socket itself."""

@@ -31,27 +31,28 @@ STALL_CHECKS: Final = 8
 
 
 class Asked(NamedTuple):
-    """What makes two streams members of one cohort. `chunked`: the fan-out writes to the socket itself."""
+    """What makes two streams members of one cohort. `chunked`: the fan-out writes to the socket itself, and frames."""
 
     selection: Selection
     dialect: Dialect
     heartbeat: float
+    gzip: bool
     chunked: bool
 
     @property
-    def key(self) -> tuple[str, str, float, bool]:
+    def key(self) -> tuple[str, str, float, bool, bool]:
         """Equal for those who ask the same."""
-        return self.selection.key, self.dialect.key, self.heartbeat, self.chunked
+        return self.selection.key, self.dialect.key, self.heartbeat, self.gzip, self.chunked
 
 
 class Delivery(NamedTuple):
-    """`events` written to so many `members`, `size` bytes to each; `seconds` since they were shown to readers, if
+    """`events` and `size` bytes written, to so many `members` together; `seconds` since they were shown to readers, if
     nothing is newer than they.
     """
 
     events: int
-    members: int
     size: int
+    members: int
     seconds: float | None
 
 
@@ -75,7 +76,7 @@ class Fanout:
         self._told = told
         self._loop = asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
-        self._cohorts: dict[tuple[str, str, float, bool], Cohort] = {}
+        self._cohorts: dict[tuple[str, str, float, bool, bool], Cohort] = {}
         self._frames: dict[str, Frames] = {}
         self._wheel = Wheel(self.now())
         self._empty = asyncio.Event()
@@ -107,9 +108,9 @@ class Fanout:
         self._members[member.id] = member
         self._empty.clear()
         body = cohort.encode(page)
-        member.write(opening + body)
+        member.begin(opening + body)
         if page.events:
-            self.delivered(len(page.events), 1, len(body), newest=False)
+            self.delivered(len(page.events), len(body), 1, newest=False)
         if page.closed:
             member.finish(b"")
         elif not member.paused:
@@ -142,7 +143,7 @@ class Fanout:
         if body := cohort.encode(page):
             member.write(body)
         if page.events:
-            self.delivered(kept, 1, len(body), newest=page.last == self.log.tail.tip)
+            self.delivered(kept, len(body), 1, newest=page.last == self.log.tail.tip)
         if page.closed:
             member.finish(b"")
 
@@ -187,10 +188,10 @@ class Fanout:
         places += [cohort.reading.cursor.position for cohort in self._cohorts.values() if cohort.dirty]
         return max((last - place for place in places), default=0)
 
-    def delivered(self, events: int, members: int, size: int, *, newest: bool) -> None:
-        """Count `events` written to so many members, `size` bytes to each; `newest`: nothing is newer."""
+    def delivered(self, events: int, size: int, members: int, *, newest: bool) -> None:
+        """Count events and bytes written to so many members together; `newest`: nothing is newer."""
         seconds = time.perf_counter() - self.log.pushed_at if newest else None
-        self._told(Delivery(events, members, size, seconds))
+        self._told(Delivery(events, size, members, seconds))
 
     # ---- inside -------------------------------------------------------------------------------------------
 

@@ -26,10 +26,11 @@ class Member(asyncio.Protocol):
     """A stream of `cohort`.
 
     `ready`: it stands in the cohort, and its socket takes bytes. `place`: where it reads by itself, None while it
-    stands in the cohort. `gone`: its stream is over, whether or not its connection is closed already.
+    stands in the cohort. `gone`: its stream is over, whether or not its connection is closed already. `inside`: it
+    shares the cohort's compressed stream.
     """
 
-    __slots__ = ("_held", "_take_back", "cohort", "gone", "id", "outlet", "paused", "place", "ready")
+    __slots__ = ("_held", "_take_back", "cohort", "gone", "id", "inside", "outlet", "paused", "place", "ready")
 
     cohort: Cohort
     outlet: Outlet
@@ -40,6 +41,7 @@ class Member(asyncio.Protocol):
         self.ready = False
         self.paused = False
         self.gone = False
+        self.inside = False
         self._take_back: TakeBack | None = None
         self._held: bytes | None = None
 
@@ -85,13 +87,17 @@ class Member(asyncio.Protocol):
 
     # ---- what the fan-out does ----------------------------------------------------------------------------
 
+    def begin(self, body: bytes) -> None:
+        """Write the first piece."""
+        self._put(self.cohort.framed(self.cohort.first(body)))
+
     def write(self, body: bytes) -> None:
         """Write a piece of the stream that is this member's alone."""
-        self._put(self.cohort.framed(body))
+        self._put(self.cohort.framed(self.cohort.alone(body)))
 
     def finish(self, body: bytes) -> None:
         """Write the last piece, and end the response. The connection is given back, if it can be used again."""
-        self._put(self.cohort.framed(body) + self.cohort.terminator)
+        self._put(self.cohort.framed(self.cohort.alone(body)) + self.cohort.terminator)
         self._end()
         if self._take_back is None:
             self.outlet.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tailrace.errors import StoreClosed, TailraceError
@@ -85,24 +86,14 @@ class Pump:
         """Write a page to some more members; answer how much of the turn that took."""
         if cohort.chunk is None and not self._begin(cohort):
             return 1
-        chunk = cohort.chunk
-        assert chunk is not None
-        weight = 1 + len(chunk) // SOCKET_BYTES
+        assert cohort.chunk is not None
+        weight = 1 + len(cohort.shared or cohort.chunk) // SOCKET_BYTES
         start = cohort.at
         end = cohort.at = min(len(cohort.members), start + max(1, most // weight))
-        written = 0
-        for member in cohort.members[start:end]:
-            if member.ready:
-                try:
-                    member.outlet.write(chunk)
-                except RuntimeError:  # closed, and not told yet
-                    member.ready = False
-                else:
-                    written += 1
-            elif member.place is None and not member.gone:
-                cohort.leave(member)
+        members = cohort.members[start:end]
+        written, size = _write_packed(cohort, members) if cohort.shared else _write(cohort, members)
         if cohort.events:
-            self._fanout.delivered(cohort.events, written, len(chunk), newest=not cohort.dirty)
+            self._fanout.delivered(cohort.events * written, size, written, newest=not cohort.dirty)
         if end < len(cohort.members):
             self._cohorts.append(cohort)
         else:
@@ -130,8 +121,7 @@ class Pump:
         if not (page.events or page.gap or page.closed):
             self._end(cohort)
             return False
-        cohort.chunk = cohort.framed(cohort.encode(page))
-        cohort.events = len(page.events)
+        cohort.fill(cohort.encode(page), len(page.events))
         cohort.ends = page.closed
         return True
 
@@ -140,14 +130,13 @@ class Pump:
         if cohort.queued:
             return
         cohort.before = cohort.position
-        cohort.chunk = cohort.framed(body)
-        cohort.events = 0
+        cohort.fill(body, 0)
         cohort.queued = True
         self.write(cohort)
 
     def _end(self, cohort: Cohort) -> None:
         """What was in hand is written to everybody."""
-        cohort.chunk = None
+        cohort.chunk, cohort.shared = None, b""
         cohort.at = 0
         if cohort.left:
             cohort.compact()
@@ -258,3 +247,45 @@ class Pump:
         for task in self._readers:
             task.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
+
+
+def _write(cohort: Cohort, members: Sequence[Member]) -> tuple[int, int]:
+    """Write what is in hand to those who take it; the others leave. Answers how many took it, and bytes in all."""
+    chunk = cohort.chunk
+    assert chunk is not None
+    written = 0
+    for member in members:
+        if member.ready:
+            try:
+                member.outlet.write(chunk)
+            except RuntimeError:  # closed, and not told yet
+                member.ready = False
+            else:
+                written += 1
+        elif member.place is None and not member.gone:
+            cohort.leave(member)
+    return written, written * len(chunk)
+
+
+def _write_packed(cohort: Cohort, members: Sequence[Member]) -> tuple[int, int]:
+    """The same where some share a compressed stream: who is in the window gets its bytes, or else stored ones."""
+    shared, alone, opens, window = cohort.shared, cohort.chunk, cohort.opens, cohort.window
+    assert alone is not None
+    assert window is not None
+    written = size = 0
+    for member in members:
+        if member.ready:
+            if opens and not member.inside:
+                member.inside = True
+                window.inside += 1
+            chunk = shared if member.inside else alone
+            try:
+                member.outlet.write(chunk)
+            except RuntimeError:  # closed, and not told yet
+                member.ready = False
+            else:
+                written += 1
+                size += len(chunk)
+        elif member.place is None and not member.gone:
+            cohort.leave(member)
+    return written, size

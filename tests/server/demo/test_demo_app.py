@@ -40,7 +40,7 @@ def client(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
 def follow(client: httpx2.Client, topics: str, *, after: str = "earliest") -> Iterator[ServerSentEvent]:
     decoder = SseDecoder()
     with client.stream("GET", STREAM, params={"topics": topics, "from": after}) as response:
-        for chunk in response.iter_raw():
+        for chunk in response.iter_bytes():
             yield from decoder.feed(chunk)
 
 
