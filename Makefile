@@ -16,7 +16,7 @@ help: ## what there is
 run: $(VENV)/.installed ## the demo, on http://127.0.0.1:4437
 	$(BIN)/tailrace demo
 
-test: $(VENV)/.dev $(VENV)/.chromium ## everything the tests need, then the tests (TESTS= to choose)
+test: $(VENV)/.dev $(VENV)/.clients ## everything the tests need, then the tests (TESTS= to choose)
 	$(BIN)/pytest -m "not crash" $(TESTS)
 
 lint: $(VENV)/.dev ## style, types, imports
@@ -25,7 +25,7 @@ lint: $(VENV)/.dev ## style, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-check: lint $(VENV)/.chromium ## lint, and the tests with line and branch coverage above 90 %
+check: lint $(VENV)/.clients ## lint, and the tests with line and branch coverage above 90 %
 	$(BIN)/coverage erase
 	$(BIN)/pytest -m "not crash" $(TESTS) --cov --cov-report=
 	$(BIN)/coverage report
@@ -59,6 +59,6 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-$(VENV)/.chromium: scripts/chromium | $(VENV)/.dev
-	@sh scripts/chromium
+$(VENV)/.clients: scripts/clients | $(VENV)/.dev
+	@sh scripts/clients
 	@touch $@

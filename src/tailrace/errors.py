@@ -166,6 +166,13 @@ class MethodNotAllowed(Refused):
     status = 405
 
 
+class NotAcceptable(Refused):
+    """The answer cannot have the content coding that was asked for."""
+
+    code = "not_acceptable"
+    status = 406
+
+
 class TopicNotFound(Refused):
     """There is no such topic."""
 

@@ -104,10 +104,10 @@ def _stream(*, in_query: bool) -> Schema:
                 "content": {"text/event-stream": {"itemSchema": _ref("ServerSentEvent")}},
             },
             "204": {"description": "It had ended for good: every topic is closed, and all was read."},
-            **_problems(400, 401, 403, 503),
+            **_problems(400, 401, 403, 406, 503),
         },
     }
-    names = (*_SELECTION, *_START, "format", "heartbeat")
+    names = (*_SELECTION, *_START, "format", "heartbeat", "compression")
     if in_query:
         operation["parameters"] = [*map(_parameter, names), header("Last-Event-ID", "The last cursor seen.")]
     else:

@@ -151,6 +151,11 @@ PARAMETERS: Final[dict[str, Schema]] = {
     "last_event_id": _query("last_event_id", "The last cursor seen. Beats `from`; the header beats both."),
     "format": _query("format", "The data as published, or CloudEvents envelopes.", {"enum": ["data", "envelope"]}),
     "heartbeat": _query("heartbeat", "Seconds between comments.", {"type": "number", "minimum": 1, "maximum": 60}),
+    "compression": _query(
+        "compression",
+        "gzip: `auto`, if Accept-Encoding allows it (default); `true`, or the request is refused; `false`, never.",
+        {"enum": ["auto", "true", "false"]},
+    ),
     "wait": _query("wait", "Seconds to wait.", {"type": "number", "minimum": 0, "maximum": 60}),
     "limit": _query("limit", "Events on a page.", {"type": "integer", "minimum": 1, "maximum": 1000}),
     "offset": _query("offset", "Matching events to skip.", {"type": "integer", "minimum": 0, "maximum": 1000000}),

@@ -8,6 +8,7 @@ body) errors are streams too: 200, `retry:` and `tailrace.end`. Everybody else g
 from __future__ import annotations
 
 from tailrace.doors.asgi import NO_STORE, Call, start
+from tailrace.doors.encoding import stream_is_packed
 from tailrace.doors.native import params as ask
 from tailrace.doors.native.dialect import DIALECTS, end
 from tailrace.doors.native.params import ENDED, SELECTING, STARTING, Params
@@ -15,7 +16,7 @@ from tailrace.doors.streams import HEADERS, Opening, Streams
 from tailrace.errors import Draining, Overloaded, TailraceError
 from tailrace.wire import sse
 
-KNOWN = (*SELECTING, *STARTING, "format", "heartbeat")
+KNOWN = (*SELECTING, *STARTING, "format", "heartbeat", "compression")
 LEAST_HEARTBEAT, MOST_HEARTBEAT = 1.0, 60.0
 
 
@@ -58,7 +59,7 @@ class StreamEvents:
         selection = ask.selection(params, call)
         after = await ask.starting(params, call, streams.log)
         heartbeat = params.number("heartbeat", streams.limits.heartbeat_seconds, LEAST_HEARTBEAT, MOST_HEARTBEAT)
-        gzip = b"gzip" in (call.header(b"accept-encoding") or "").encode()
+        gzip = stream_is_packed(call, params.choice("compression", "auto", "true", "false"))
         place, page = await streams.look(selection, after)
         if resumes and page.closed and not page.events and not page.gap:
             return None
