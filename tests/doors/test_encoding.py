@@ -58,6 +58,35 @@ def test_a_stream_is_packed_as_asked(
             assert stream.next().type == "tailrace.open"
 
 
+@pytest.mark.parametrize("coding", ["zstd", "br", "gzip"])
+@pytest.mark.parametrize("events", [20, 400])
+def test_history_and_poll_are_packed_as_the_caller_likes_best(
+    client: Client, topic: str, coding: str, events: int
+) -> None:
+    lines = b"\n".join(b'{"number":%d,"text":"%b"}' % (number, b"abc" * 40) for number in range(events))
+    client.post(f"/api/v1/topics/{topic}/events", content=lines, headers={"content-type": "application/x-ndjson"})
+    for path in ("history", "poll"):
+        params = {"topics": topic, "limit": 1000} if path == "history" else {"topics": topic, "from": "earliest"}
+        response = client.get(f"/api/v1/events/{path}", params=params, headers={"accept-encoding": coding})
+        assert response.headers["content-encoding"] == coding
+        assert response.headers["vary"] == "accept-encoding"
+        assert [event["number"] for event in response.json()["events"]] == list(range(events))
+        assert int(response.headers["content-length"]) < len(lines) / 5
+
+
+def test_a_short_answer_is_sent_as_it_is(client: Client, topic: str) -> None:
+    client.publish(topic, 1)
+    response = client.get("/api/v1/events/history", params={"topics": topic})
+    assert "content-encoding" not in response.headers
+    assert response.headers["vary"] == "accept-encoding"
+
+
+def test_an_answer_that_must_be_packed_and_may_not_be_is_refused(client: Client) -> None:
+    headers = {"accept-encoding": "identity"}
+    response = client.get("/api/v1/events/history", params={"compression": "true"}, headers=headers)
+    assert (response.status_code, response.json()["code"]) == (406, "not_acceptable")
+
+
 def test_who_asks_for_gzip_in_so_many_words_gets_it(client: Client, topic: str) -> None:
     request = client.build_request("GET", "/api/v1/events/stream", params={"topics": topic, "compression": "true"})
     del request.headers["accept-encoding"]

@@ -1,11 +1,34 @@
-"""Which content coding an answer gets: what the caller accepts (RFC 9110 section 12.5.3), and what it asked for."""
+"""Which content coding an answer gets: what the caller accepts (RFC 9110 section 12.5.3), and what it asked for.
+
+Streams are gzip or nothing (`docs/decisions/0004-gzip-alone-on-streams.md`); whole answers have the choice.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import sys
 from collections.abc import Sequence
+from typing import Final, Literal
 
-from tailrace.doors.asgi import Call
+import brotli
+
+from tailrace.doors.asgi import Call, Headers
 from tailrace.errors import NotAcceptable
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+Compression = Literal["auto", "true", "false"]
+ANSWERS: Final = ("zstd", "br", "gzip")
+"""What whole answers are offered in: the cheaper first, for they differ little in size."""
+LEAST_BYTES: Final = 1024
+"""A shorter answer is sent as it is."""
+AT_ONCE_BYTES: Final = 32 * 1024
+"""A longer one is compressed beside the event loop, which it would hold up for a millisecond."""
+VARY: Final = (b"vary", b"accept-encoding")
 
 
 def accepted(header: str | None) -> dict[str, float]:
@@ -30,7 +53,29 @@ def choose(header: str | None, offered: Sequence[str]) -> str | None:
     return coding if best > 0 and best >= weights.get("identity", 0.0) else None
 
 
-def stream_is_packed(call: Call, compression: str) -> bool:
+async def packed(call: Call, body: bytes, compression: Compression) -> tuple[bytes, Headers]:
+    """A whole answer as its caller accepts it, with the headers that say so. Raises NotAcceptable."""
+    coding = None if compression == "false" else choose(call.header(b"accept-encoding"), ANSWERS)
+    if coding is None and compression == "true":
+        raise NotAcceptable(f"compression=true needs an Accept-Encoding with one of {', '.join(ANSWERS)}.")
+    if coding is None or len(body) < LEAST_BYTES:
+        return body, (VARY,)
+    if len(body) > AT_ONCE_BYTES:
+        body = await asyncio.to_thread(_compress, body, coding)
+    else:
+        body = _compress(body, coding)
+    return body, (VARY, (b"content-encoding", coding.encode()))
+
+
+def _compress(body: bytes, coding: str) -> bytes:
+    if coding == "zstd":
+        return bytes(zstd.compress(body, 3))
+    if coding == "br":
+        return bytes(brotli.compress(body, quality=4))
+    return gzip.compress(body, 5, mtime=0)
+
+
+def stream_is_packed(call: Call, compression: Compression) -> bool:
     """Whether a stream goes as gzip: `auto`: if the caller accepts it; `true`: it must. Raises NotAcceptable."""
     if compression == "false":
         return False

@@ -125,7 +125,7 @@ def _poll() -> Schema:
         "summary": "Wait for events, where a stream cannot be held.",
         "description": "Same selection, same cursors: `next` goes into `last_event_id`. Empty after `wait` seconds.",
         "parameters": [
-            *map(_parameter, (*_SELECTION, *_START, "format", "wait")),
+            *map(_parameter, (*_SELECTION, *_START, "format", "compression", "wait")),
             header("Last-Event-ID", "As above."),
         ],
         "responses": {"200": _json("Page", "Events, or none."), **_problems(400, 401, 403, 503)},
@@ -133,7 +133,7 @@ def _poll() -> Schema:
 
 
 def _history() -> Schema:
-    names = (*_SELECTION, "format", "limit", "offset", "since", "until", "order")
+    names = (*_SELECTION, "format", "compression", "limit", "offset", "since", "until", "order")
     return {
         "tags": ["events"],
         "summary": "Read what the log keeps, page by page.",

@@ -153,7 +153,7 @@ PARAMETERS: Final[dict[str, Schema]] = {
     "heartbeat": _query("heartbeat", "Seconds between comments.", {"type": "number", "minimum": 1, "maximum": 60}),
     "compression": _query(
         "compression",
-        "gzip: `auto`, if Accept-Encoding allows it (default); `true`, or the request is refused; `false`, never.",
+        "`auto`: as Accept-Encoding allows (default); `true`: that, or 406; `false`: never. Streams: gzip.",
         {"enum": ["auto", "true", "false"]},
     ),
     "wait": _query("wait", "Seconds to wait.", {"type": "number", "minimum": 0, "maximum": 60}),

@@ -16,6 +16,7 @@ from tailrace.core.event import Event
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.doors.asgi import NO_STORE, Call, while_connected
+from tailrace.doors.encoding import packed
 from tailrace.doors.limits import DoorLimits
 from tailrace.doors.metrics import Metrics
 from tailrace.doors.native import params as ask
@@ -26,8 +27,8 @@ from tailrace.log.log import Log
 from tailrace.log.store import Gap
 from tailrace.wire import jsonlines
 
-POLL = (*SELECTING, *STARTING, "format", "wait")
-HISTORY = (*SELECTING, "format", "limit", "offset", "since", "until", "order")
+POLL = (*SELECTING, *STARTING, "format", "compression", "wait")
+HISTORY = (*SELECTING, "format", "compression", "limit", "offset", "since", "until", "order")
 MOST_OFFSET = 1_000_000
 MOST_PAGES = 50
 """Pages of the store that one answer looks through; a selection that matches less than that gets `more`."""
@@ -59,11 +60,11 @@ class Poll:
         wait = params.number("wait", self._limits.poll_wait_seconds, 0.0, self._limits.poll_wait_seconds_max)
         self._metrics.polls += 1
         try:
-            await while_connected(call, self._answer(call, params.format, selection, after, wait))
+            await while_connected(call, self._answer(call, params, selection, after, wait))
         finally:
             self._metrics.polls -= 1
 
-    async def _answer(self, call: Call, form: Format, selection: Selection, after: Cursor, wait: float) -> None:
+    async def _answer(self, call: Call, params: Params, selection: Selection, after: Cursor, wait: float) -> None:
         waiting = asyncio.ensure_future(self._wait(selection, after, wait))
         draining = asyncio.ensure_future(self._streams.wait_draining())
         try:
@@ -73,7 +74,7 @@ class Poll:
             waiting.cancel()
             draining.cancel()
         self._metrics.polled += 1
-        await write(call, answer, form, self._metrics)
+        await write(call, answer, params, self._metrics)
 
     async def _wait(self, selection: Selection, after: Cursor, wait: float) -> Answer:
         log = self._streams.log
@@ -108,7 +109,7 @@ class History:
             answer = await self._forwards(selection, since, until, Window(skip, limit))
         else:
             answer = await self._backwards(selection, since, until, Window(skip, limit))
-        await write(call, answer, params.format, self._metrics)
+        await write(call, answer, params, self._metrics)
 
     async def _bound(self, params: Params, name: str) -> Cursor | None:
         """`since` and `until` as cursors after which events are in, or out. Times are turned into the like."""
@@ -187,8 +188,9 @@ class Window:
         return Answer(self.events, next_, more, gap)
 
 
-async def write(call: Call, answer: Answer, form: Format, metrics: Metrics) -> None:
-    """Answer events as JSON, or as NDJSON if the caller accepts that."""
+async def write(call: Call, answer: Answer, params: Params, metrics: Metrics) -> None:
+    """Answer events as JSON, or as NDJSON if the caller accepts that, in the coding it likes best."""
+    form = params.format
     if jsonlines.MEDIA_TYPE in (call.header(b"accept") or ""):
         body = jsonlines.encode_lines(answer.events, form)
         headers = [
@@ -203,8 +205,9 @@ async def write(call: Call, answer: Answer, form: Format, metrics: Metrics) -> N
     else:
         body = msgspec.json.encode(_document(answer, form))
         headers = [(b"content-type", b"application/json"), NO_STORE]
+    body, coded = await packed(call, body, params.compression)
     metrics.delivered(len(answer.events), len(body))
-    await call.answer(200, body, headers)
+    await call.answer(200, body, [*headers, *coded])
 
 
 def _document(answer: Answer, form: Format) -> dict[str, object]:

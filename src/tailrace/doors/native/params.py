@@ -16,6 +16,7 @@ from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.doors.access import QUERY_NAMES
 from tailrace.doors.asgi import Call
+from tailrace.doors.encoding import Compression
 from tailrace.errors import InvalidCursor, InvalidEvent, InvalidJson, InvalidParameter, UnknownParameter, nearest
 from tailrace.log.log import Log
 
@@ -99,6 +100,17 @@ class Params:
         if value not in choices:
             raise InvalidParameter(f"{name} is {value[:32]!r}: give one of {', '.join(choices)}.")
         return value
+
+    @property
+    def compression(self) -> Compression:
+        """Whether the answer is compressed: as the caller accepts it, in any case, or never."""
+        match self.choice("compression", "auto", "true", "false"):
+            case "true":
+                return "true"
+            case "false":
+                return "false"
+            case _:
+                return "auto"
 
     @property
     def format(self) -> Format:

@@ -59,7 +59,7 @@ class StreamEvents:
         selection = ask.selection(params, call)
         after = await ask.starting(params, call, streams.log)
         heartbeat = params.number("heartbeat", streams.limits.heartbeat_seconds, LEAST_HEARTBEAT, MOST_HEARTBEAT)
-        gzip = stream_is_packed(call, params.choice("compression", "auto", "true", "false"))
+        gzip = stream_is_packed(call, params.compression)
         place, page = await streams.look(selection, after)
         if resumes and page.closed and not page.events and not page.gap:
             return None
