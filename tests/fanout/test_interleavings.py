@@ -18,8 +18,7 @@ from tailrace.core.position import Cursor
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.doors.native.dialect import DIALECTS
-from tailrace.fanout import fanout as fanout_module
-from tailrace.fanout import pump, window
+from tailrace.fanout import late, pump, window
 from tailrace.fanout.fanout import Asked, Fanout, FanoutLimits
 from tailrace.fanout.member import Member
 from tailrace.log.limits import LogLimits
@@ -42,8 +41,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns, pieces and readers so small that everything is cut in the middle."""
     monkeypatch.setattr(pump, "SOCKETS", 2)
     monkeypatch.setattr(pump, "LATE", 1)
-    monkeypatch.setattr(pump, "READERS", 2)
-    monkeypatch.setattr(fanout_module, "PIECE_BYTES", 4)
+    monkeypatch.setattr(late, "READERS", 2)
+    monkeypatch.setattr(late, "PIECE_BYTES", 4)
     monkeypatch.setattr(window, "LEAST_MEMBERS", 2)
 
 

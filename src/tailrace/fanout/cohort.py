@@ -110,7 +110,7 @@ class Cohort:
             page = self.fanout.log.tail.after(self.selection, place.cursor, position.position)
             if page is None:
                 return False
-            self.fanout.serve(member, page)
+            self.fanout.pump.late.give(member, page)
             if place.cursor != position or member.paused or member.gone:
                 return False
         member.place = None

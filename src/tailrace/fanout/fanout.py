@@ -6,11 +6,10 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from tailrace.core.event import Event
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.fanout.cohort import Cohort
@@ -22,9 +21,6 @@ from tailrace.log.log import Log
 from tailrace.log.store import Page
 
 logger = logging.getLogger(__name__)
-
-PIECE_BYTES: Final = 64 * 1024
-"""About how much a member that is behind is given at once: what it does not take must wait in the process."""
 
 STALL_CHECKS: Final = 8
 """How often within the send timeout streams are looked at for one that takes nothing."""
@@ -131,22 +127,6 @@ class Fanout:
         if not self._members:
             self._empty.set()
 
-    def serve(self, member: Member, page: Page) -> None:
-        """Write a page to one member that reads by itself; of a long one, a piece."""
-        place, cohort = member.place, member.cohort
-        assert place is not None
-        kept = _piece(page.events)
-        if kept < len(page.events):
-            events = page.events[:kept]
-            page = Page(events, Cursor(page.last.epoch, events[-1].position), page.gap)
-        page = place.take(page)
-        if body := cohort.encode(page):
-            member.write(body)
-        if page.events:
-            self.delivered(kept, len(body), 1, newest=page.last == self.log.tail.tip)
-        if page.closed:
-            member.finish(b"")
-
     def cut(self, connection: str) -> bool:
         """Drop one stream without a word, as a broken network would; False if there is none of that id."""
         member = self._members.get(connection)
@@ -177,7 +157,7 @@ class Fanout:
         for timer in self._timers:
             timer.cancel()
         await asyncio.gather(*self._timers, return_exceptions=True)
-        await self.pump.aclose()
+        await self.pump.late.aclose()
 
     # ---- figures ------------------------------------------------------------------------------------------
 
@@ -227,13 +207,3 @@ class Fanout:
             await asyncio.sleep(self._limits.send_timeout_seconds / STALL_CHECKS)
             if cut := self.stalls.cut(self.now()):
                 logger.info("closed %d streams that took nothing for %g s", cut, self._limits.send_timeout_seconds)
-
-
-def _piece(events: Sequence[Event]) -> int:
-    """How many of `events` are about PIECE_BYTES; at least one, if there is one."""
-    size = 0
-    for index, event in enumerate(events):
-        size += len(event.data)
-        if size > PIECE_BYTES and index:
-            return index
-    return len(events)

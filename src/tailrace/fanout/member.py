@@ -89,15 +89,15 @@ class Member(asyncio.Protocol):
 
     def begin(self, body: bytes) -> None:
         """Write the first piece."""
-        self._put(self.cohort.framed(self.cohort.first(body)))
+        self.put(self.cohort.framed(self.cohort.first(body)))
 
     def write(self, body: bytes) -> None:
         """Write a piece of the stream that is this member's alone."""
-        self._put(self.cohort.framed(self.cohort.alone(body)))
+        self.put(self.cohort.framed(self.cohort.alone(body)))
 
     def finish(self, body: bytes) -> None:
         """Write the last piece, and end the response. The connection is given back, if it can be used again."""
-        self._put(self.cohort.framed(self.cohort.alone(body)) + self.cohort.terminator)
+        self.put(self.cohort.framed(self.cohort.alone(body)) + self.cohort.terminator)
         self._end()
         if self._take_back is None:
             self.outlet.close()
@@ -119,7 +119,8 @@ class Member(asyncio.Protocol):
             self.ready = False
             self.cohort.fanout.detach(self)
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Write bytes as they are."""
         try:
             self.outlet.write(data)
         except RuntimeError:  # uvloop's transports refuse to be written once they are closed

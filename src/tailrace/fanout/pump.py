@@ -9,31 +9,24 @@ are behind are served in between, each a bounded piece at a time.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from tailrace.errors import StoreClosed, TailraceError
 from tailrace.fanout.cohort import Cohort
+from tailrace.fanout.late import Late
 from tailrace.fanout.member import Member
 from tailrace.log.store import Page
 
 if TYPE_CHECKING:
     from tailrace.fanout.fanout import Fanout
 
-logger = logging.getLogger(__name__)
-
 SOCKETS: Final = 128
 """The most sockets written in one turn: about a millisecond."""
 SOCKET_BYTES: Final = 16 * 1024
 """A socket that is written more than this counts as several."""
-LATE: Final = 8
-"""The most members served in one turn that are behind."""
-READERS: Final = 8
-"""Pages read from the store at the same time, for cohorts and members beyond the tail."""
-AGAIN_SECONDS: Final = 0.5
-"""When a page that the store did not give is asked for again."""
+LATE: Final = 4
+"""Members that are behind and are served in every turn, however much the cohorts have to be written."""
 
 
 class Pump:
@@ -44,11 +37,7 @@ class Pump:
         self._tail = fanout.log.tail
         self._loop = asyncio.get_running_loop()
         self._cohorts: deque[Cohort] = deque()
-        self._late: deque[Member] = deque()
-        self._unread: deque[Cohort | Member] = deque()
-        self._asked: set[Cohort | Member] = set()
-        self._readers: set[asyncio.Task[None]] = set()
-        self._reading = 0
+        self.late = Late(fanout)
         self._turning = False
 
     # ---- what is to be done -------------------------------------------------------------------------------
@@ -60,7 +49,7 @@ class Pump:
 
     def catch_up(self, member: Member) -> None:
         """Have a member served that reads by itself."""
-        self._late.append(member)
+        self.late.add(member)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -74,10 +63,12 @@ class Pump:
             if left <= 0:
                 break
             left -= self._pass(self._cohorts.popleft(), left)
-        for _ in range(min(LATE, len(self._late))):
-            self._serve_late(self._late.popleft())
+        for served in range(len(self.late)):
+            if left <= 0 and served >= LATE:
+                break
+            left -= 1 + self.late.serve_next() // SOCKET_BYTES
         self._turning = False
-        if self._cohorts or self._late:
+        if self._cohorts or self.late:
             self._go_on()
 
     # ---- a pass over a cohort -----------------------------------------------------------------------------
@@ -111,7 +102,7 @@ class Pump:
         page = self._tail.after(cohort.selection, reading.cursor)
         if page is None:
             cohort.dirty = True
-            self._read(cohort)
+            self.late.read(cohort)
             return False
         return self._take(cohort, page)
 
@@ -124,6 +115,13 @@ class Pump:
         cohort.fill(cohort.encode(page), len(page.events))
         cohort.ends = page.closed
         return True
+
+    def write_read(self, cohort: Cohort, page: Page) -> None:
+        """A cohort's page has come from the store: write it."""
+        cohort.dirty = False
+        if self._take(cohort, page):
+            self._cohorts.append(cohort)
+        self._go_on()
 
     def say(self, cohort: Cohort, body: bytes) -> None:
         """Have something written to all members that is no event, unless an event is coming anyway."""
@@ -162,91 +160,6 @@ class Pump:
                 cohort.joining.append(member)
             elif not cohort.admit(member):
                 self.catch_up(member)
-
-    # ---- members that are behind --------------------------------------------------------------------------
-
-    def _serve_late(self, member: Member) -> None:
-        """One piece for a member that reads by itself; level with the log, it joins its cohort."""
-        place = member.place
-        if place is None or member.gone or member.paused:
-            return
-        if place.cursor < self._tail.tip:
-            page = self._tail.after(member.cohort.selection, place.cursor)
-            if page is None:
-                self._read(member)
-                return
-            self._fanout.serve(member, page)
-        self._settle(member)
-
-    def _settle(self, member: Member) -> None:
-        place = member.place
-        if place is None or member.gone or member.paused:
-            return
-        if place.cursor < self._tail.tip:
-            self.catch_up(member)
-        else:
-            member.cohort.join(member)
-
-    # ---- what only the store knows ------------------------------------------------------------------------
-
-    def _read(self, reader: Cohort | Member) -> None:
-        if reader in self._asked:
-            return
-        self._asked.add(reader)
-        self._unread.append(reader)
-        if self._reading < READERS:
-            self._reading += 1
-            task = self._loop.create_task(self._read_store(), name="tailrace-read")
-            self._readers.add(task)
-            task.add_done_callback(self._readers.discard)
-
-    async def _read_store(self) -> None:
-        try:
-            await self._read_pages()
-        finally:
-            self._reading -= 1  # at once: who asks from now on needs another task, though this one is not done yet
-
-    async def _read_pages(self) -> None:
-        while self._unread:
-            reader = self._unread.popleft()
-            self._asked.discard(reader)
-            cohort = reader if isinstance(reader, Cohort) else reader.cohort
-            place = reader.reading if isinstance(reader, Cohort) else reader.place
-            if place is None or not cohort.users:
-                continue
-            self._asked.add(reader)
-            before, log = place.cursor, self._fanout.log
-            try:
-                page = await log.read(cohort.selection, before, log.limits.page_events)
-            except StoreClosed:
-                return
-            except TailraceError as error:  # the streams stay open, and go on from where they are
-                logger.warning("a page could not be read and is asked for again: %s", error.sentence)
-                page = None
-            finally:
-                self._asked.discard(reader)
-            if page is None or (page.last == before and not page.closed):
-                self._loop.call_later(AGAIN_SECONDS, self._read, reader)
-            elif isinstance(reader, Cohort):
-                self._take_read(reader, page)
-            elif not reader.gone and place.cursor == before:
-                self._fanout.serve(reader, page)
-                self._settle(reader)
-
-    def _take_read(self, cohort: Cohort, page: Page) -> None:
-        """A cohort's page has come from the store: write it."""
-        cohort.dirty = False
-        if self._take(cohort, page):
-            self.write(cohort)
-        else:
-            self._go_on()
-
-    async def aclose(self) -> None:
-        """Read nothing more."""
-        self._unread.clear()
-        for task in self._readers:
-            task.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
 
 
 def _write(cohort: Cohort, members: Sequence[Member]) -> tuple[int, int]:

@@ -71,6 +71,10 @@ class Tail:
         """The cursor of a reader that has seen everything here."""
         return Cursor(self.epoch, self.last)
 
+    def keeps(self, after: Cursor) -> bool:
+        """Whether a page that was once made of what stands after a cursor is still right: nothing was removed of it."""
+        return self._plain and after.epoch == self.epoch and after.position >= max(self.base, self._diverted_last)
+
     def after(self, selection: Selection, after: Cursor, upto: int | None = None) -> Page | None:
         """The next page, perhaps empty, or None if only the store can tell. Nothing beyond `upto` is looked at."""
         if after.epoch != self.epoch or not self.base <= after.position <= self.last:
@@ -81,19 +85,27 @@ class Tail:
             return Page((), after)
         start = bisect_right(self._positions, after.position)
         stop = len(self._events) if upto is None else bisect_right(self._positions, upto, start)
-        seen = self._events[start : min(stop, start + _SCAN)]
-        chosen = seen if self._plain and selection.everything else [event for event in seen if selection.matches(event)]
-        end = self.last if upto is None else upto
-        last = seen[-1].position if start + len(seen) < stop else end
-        if len(chosen) > 1:
-            kept = chosen[: bounded(chosen, self._limits.page_events)]
-            if len(kept) < len(chosen):
-                last = kept[-1].position
-            chosen = kept
+        chosen, end = self._choose(selection, start, stop)
+        last = self._positions[end - 1] if end < stop else self.last if upto is None else upto
         if not self._plain:
             now = self._clock()
             chosen = [event for event in chosen if not expired(event.expires_at, now)]
         return Page(chosen, Cursor(self.epoch, last))
+
+    def _choose(self, selection: Selection, start: int, stop: int) -> tuple[list[Event], int]:
+        """A page of what is selected from index `start` on, and the index up to where that looked."""
+        most = self._limits.page_events
+        everything = self._plain and selection.everything
+        chosen: list[Event] = []
+        end = start
+        scanned = min(stop, start + _SCAN)
+        while end < scanned and not chosen:  # a page at a time: of what is selected a reader takes no more at once
+            seen = self._events[end : min(end + most, scanned)]
+            end += len(seen)
+            chosen = seen if everything else [event for event in seen if selection.matches(event)]
+        if len(chosen) > 1 and (kept := bounded(chosen, most)) < len(chosen):
+            return chosen[:kept], bisect_right(self._positions, chosen[kept - 1].position, start)
+        return chosen, end
 
     def _is_diverted(self, selection: Selection, after: int) -> bool:
         return any(after < position and selection.includes(topic) for topic, position in self._diverted.items())
