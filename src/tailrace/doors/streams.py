@@ -104,8 +104,8 @@ class Streams:
 
     def _delivered(self, delivery: Delivery) -> None:
         self.metrics.delivered(delivery.events, delivery.size)
-        if delivery.seconds is not None:
-            self.metrics.reached_socket(delivery.seconds, delivery.members)
+        if delivery.newest:
+            self.metrics.reached_socket(delivery.seconds, delivery.newest)
 
     async def wait_empty(self) -> None:
         """Wait until every stream has taken its last bytes and is closed."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tailrace.core.event import Event
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
-from tailrace.fanout.dialect import Frames
+from tailrace.fanout.dialect import Frames, chunk
 from tailrace.fanout.member import Member
 from tailrace.fanout.window import Window
 from tailrace.log.log import Reading
@@ -160,6 +161,15 @@ class Cohort:
             body = dialect.gap(page.gap, None if page.events else page.last) + body
         return body + dialect.closed() if page.closed else body
 
+    def fill_single(self, event: Event) -> None:
+        """Take one event in hand: its chunk is made once for all cohorts."""
+        epoch = self.reading.cursor.epoch
+        if self.window is not None:
+            self.fill(self.frames.join((event,), epoch), 1)
+        else:
+            self.events = 1
+            self.chunk = self.frames.chunk(event, epoch) if self.asked.chunked else self.frames.join((event,), epoch)
+
     def fill(self, body: bytes, events: int) -> None:
         """Take a piece in hand that all members get."""
         self.events = events
@@ -178,10 +188,8 @@ class Cohort:
         return body if self.window is None or not body else stored(body)
 
     def framed(self, body: bytes) -> bytes:
-        """As a chunk of an HTTP/1.1 body (RFC 9112 section 7.1), if the fan-out writes to the socket itself."""
-        if not body or not self.asked.chunked:
-            return body
-        return b"%x\r\n%b\r\n" % (len(body), body)
+        """As a chunk of an HTTP/1.1 body, if the fan-out writes to the socket itself."""
+        return chunk(body) if body and self.asked.chunked else body
 
     @property
     def terminator(self) -> bytes:

@@ -50,15 +50,29 @@ class Dialect(Protocol):
         ...
 
 
+def chunk(body: bytes) -> bytes:
+    """A piece of an HTTP/1.1 body that comes in chunks (RFC 9112 section 7.1). An empty one would be its end."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
 class Frames:
     """One dialect's frames of recent events: each event is encoded once, however many selections share it."""
 
-    __slots__ = ("_bytes", "_frames", "dialect")
+    __slots__ = ("_bytes", "_chunk", "_frames", "dialect")
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self._frames: dict[int, tuple[Event, bytes]] = {}
         self._bytes = 0
+        self._chunk: tuple[Event | None, bytes] = (None, b"")
+
+    def chunk(self, event: Event, epoch: int) -> bytes:
+        """One event as a chunk. Many cohorts ask for the newest, one after the other."""
+        newest, known = self._chunk
+        if newest is not event:
+            known = chunk(self._frame(event, epoch))
+            self._chunk = (event, known)
+        return known
 
     def join(self, events: Sequence[Event], epoch: int) -> bytes:
         """The frames of `events`, one after the other."""

@@ -42,14 +42,14 @@ class Asked(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """`events` and `size` bytes written, to so many `members` together; `seconds` since they were shown to readers, if
-    nothing is newer than they.
+    """`events` and `size` bytes written to members; to `newest` of them the newest event, which was shown to readers
+    `seconds` ago.
     """
 
     events: int
     size: int
-    members: int
-    seconds: float | None
+    newest: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Fanout:
         body = cohort.encode(page)
         member.begin(opening + body)
         if page.events:
-            self.delivered(len(page.events), len(body), 1, newest=False)
+            self.delivered(len(page.events), len(body), 0)
         if page.closed:
             member.finish(b"")
         elif not member.paused:
@@ -168,10 +168,9 @@ class Fanout:
         places += [cohort.reading.cursor.position for cohort in self._cohorts.values() if cohort.dirty]
         return max((last - place for place in places), default=0)
 
-    def delivered(self, events: int, size: int, members: int, *, newest: bool) -> None:
-        """Count events and bytes written to so many members together; `newest`: nothing is newer."""
-        seconds = time.perf_counter() - self.log.pushed_at if newest else None
-        self._told(Delivery(events, size, members, seconds))
+    def delivered(self, events: int, size: int, newest: int) -> None:
+        """Count events and bytes written, to `newest` members with the newest event of the log."""
+        self._told(Delivery(events, size, newest, time.perf_counter() - self.log.pushed_at))
 
     # ---- inside -------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ class Late:
         if chunk:
             member.put(chunk)
         if page.events:
-            self._fanout.delivered(len(page.events), len(chunk), 1, newest=page.last == self._tail.tip)
+            self._fanout.delivered(len(page.events), len(chunk), int(page.last == self._tail.tip))
         if page.closed:
             member.finish(b"")
         return len(chunk)

@@ -39,6 +39,7 @@ class Pump:
         self._cohorts: deque[Cohort] = deque()
         self.late = Late(fanout)
         self._turning = False
+        self._events = self._bytes = self._newest = 0  # written in this turn; the last: to how many the newest event
 
     # ---- what is to be done -------------------------------------------------------------------------------
 
@@ -59,10 +60,13 @@ class Pump:
 
     def _turn(self) -> None:
         left = SOCKETS
+        self._events = self._bytes = self._newest = 0
         for _ in range(len(self._cohorts)):
             if left <= 0:
                 break
             left -= self._pass(self._cohorts.popleft(), left)
+        if self._events:
+            self._fanout.delivered(self._events, self._bytes, self._newest)
         for served in range(len(self.late)):
             if left <= 0 and served >= LATE:
                 break
@@ -84,7 +88,10 @@ class Pump:
         members = cohort.members[start:end]
         written, size = _write_packed(cohort, members) if cohort.shared else _write(cohort, members)
         if cohort.events:
-            self._fanout.delivered(cohort.events * written, size, written, newest=not cohort.dirty)
+            self._events += cohort.events * written
+            self._bytes += size
+            if not cohort.dirty:
+                self._newest += written
         if end < len(cohort.members):
             self._cohorts.append(cohort)
         else:
@@ -99,6 +106,14 @@ class Pump:
         cohort.dirty = False  # before looking: who wakes it from now on has something new
         reading = cohort.reading
         cohort.before = reading.cursor
+        single = self._tail.single
+        if single is not None and reading.cursor == single.before:
+            reading.cursor = self._tail.tip
+            if not cohort.asked.selection.matches(single.event):
+                self._end(cohort)
+                return False
+            cohort.fill_single(single.event)
+            return True
         page = self._tail.after(cohort.selection, reading.cursor)
         if page is None:
             cohort.dirty = True

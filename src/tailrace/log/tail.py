@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from tailrace.core.event import Event
 from tailrace.core.position import Cursor
@@ -22,8 +22,19 @@ _SCAN: Final = 4096
 """The most events one answer looks through, so that a selection that matches nothing does not hold up the others."""
 
 
+class Single(NamedTuple):
+    """The one event of the last push, and the cursor before it."""
+
+    before: Cursor
+    event: Event
+
+
 class Tail:
-    """Events after `base`, up to `last`."""
+    """Events after `base`, up to `last`, which `tip` is as a cursor.
+
+    `single`: the last push, if it was a single event that nothing is to be known of but itself. Most are, when one
+    event at a time is published, and a reader that was level need not look further.
+    """
 
     def __init__(self, limits: LogLimits, clock: Callable[[], int]) -> None:
         self._limits = limits
@@ -34,6 +45,8 @@ class Tail:
         """Forget everything; what follows `tip` comes next."""
         self.epoch = tip.epoch
         self.base = self.last = tip.position
+        self.tip = tip
+        self.single: Single | None = None
         self._positions: list[int] = []
         self._events: list[Event] = []
         self._bytes = 0
@@ -55,9 +68,13 @@ class Tail:
         self._plain = self._plain and all(
             event.expires_at is None and not event.topic.startswith("$") for event in events
         )
+        before = self.tip
         self.last = appended.last
+        self.tip = Cursor(appended.epoch, appended.last)
         for topic, position in appended.marks:
             self.divert(topic, position)
+        alone = self._plain and len(events) == 1 and not appended.marks and before.position == appended.previous
+        self.single = Single(before, events[0]) if alone else None
         self._trim()
 
     def divert(self, topic: str, position: int) -> None:
@@ -65,11 +82,6 @@ class Tail:
         if position > self.base:
             self._diverted[topic] = max(position, self._diverted.get(topic, 0))
             self._diverted_last = max(position, self._diverted_last)
-
-    @property
-    def tip(self) -> Cursor:
-        """The cursor of a reader that has seen everything here."""
-        return Cursor(self.epoch, self.last)
 
     def keeps(self, after: Cursor) -> bool:
         """Whether a page that was once made of what stands after a cursor is still right: nothing was removed of it."""
