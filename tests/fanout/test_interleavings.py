@@ -116,7 +116,7 @@ class World:
         tip = self.log.tail.tip
         after = Cursor(tip.epoch, max(1, tip.position - back))
         place = self.log.reading(after)
-        page = place.take(await self.log.read(selection, after, 3))
+        page = await self.log.read(selection, after, 3)
         socket = Socket()
         socket.room = room
         member = Member(place)

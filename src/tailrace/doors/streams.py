@@ -19,7 +19,7 @@ from tailrace.fanout.dialect import Dialect
 from tailrace.fanout.fanout import Asked, Delivery, Fanout, FanoutLimits
 from tailrace.fanout.member import Member
 from tailrace.fanout.sink import EXTENSION, AsgiSink, Handover
-from tailrace.log.log import Log, Reading
+from tailrace.log.log import Log
 from tailrace.log.store import Gap, Page
 
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -39,7 +39,6 @@ class Opening(NamedTuple):
     heartbeat: float
     gzip: bool
     after: Cursor
-    place: Reading
     page: Page
 
 
@@ -80,11 +79,17 @@ class Streams:
         """Drop one stream without a word, as a broken network would; False if there is none of that id."""
         return self.fanout.cut(connection)
 
-    async def look(self, selection: Selection, after: Cursor) -> tuple[Reading, Page]:
-        """The first page of a stream, from the store, which knows everything. Raises what reading raises."""
-        place = self.log.reading(after)
-        page = place.take(await self.log.read(selection, after, self.log.limits.page_events))
-        return place, page
+    async def look(self, selection: Selection, after: Cursor) -> Page:
+        """The first page of a stream. Raises what reading the store raises.
+
+        The store knows old epochs and gaps, and topics that were closed long ago. It need not be asked if the tail
+        has an event: a topic that had one after the cursor was not closed there, and what was closed, deleted or
+        removed since has diverted its readers.
+        """
+        page = self.log.tail.after(selection, after)
+        if page is not None and page.events:
+            return page
+        return await self.log.read(selection, after, self.log.limits.page_events)
 
     async def serve(self, call: Call, opening: Opening) -> None:
         """Open a stream. Returns at once if the connection could be taken over, else when the stream is over."""
@@ -92,7 +97,7 @@ class Streams:
         if call.method == "HEAD":
             await call.send({"type": "http.response.body", "body": b""})
             return
-        member = Member(opening.place)
+        member = Member(self.log.reading(opening.after))
         chunked = _taken_over(call, member)
         asked = Asked(opening.selection, opening.dialect, opening.heartbeat, opening.gzip, chunked)
         if asked.chunked:

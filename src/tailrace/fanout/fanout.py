@@ -103,14 +103,8 @@ class Fanout:
         cohort.users += 1
         self._members[member.id] = member
         self._empty.clear()
-        body = cohort.encode(page)
-        member.begin(opening + body)
-        if page.events:
-            self.delivered(len(page.events), len(body), 0)
-        if page.closed:
-            member.finish(b"")
-        elif not member.paused:
-            self.pump.catch_up(member)
+        self.pump.late.give(member, page, opening)
+        self.pump.catch_up(member)
 
     def detach(self, member: Member) -> None:
         """A stream is over; its connection may still have to be closed."""

@@ -83,7 +83,7 @@ class Late:
         self._settle(member)
         return size
 
-    def give(self, member: Member, page: Page) -> int:
+    def give(self, member: Member, page: Page, opening: bytes = b"") -> int:
         """Write a page to one member that reads by itself; of a long one, a piece. Answers how many bytes it got."""
         place, cohort = member.place, member.cohort
         assert place is not None
@@ -94,8 +94,10 @@ class Late:
             events = page.events[:kept]
             page = Page(events, Cursor(page.last.epoch, events[-1].position), page.gap)
         page = place.take(page)
-        piece = _Piece(page, cohort.framed(cohort.alone(cohort.encode(page))))
-        if not whole and page.gap is None:
+        body = cohort.encode(page)
+        packed = cohort.first(opening + body) if opening else cohort.alone(body)
+        piece = _Piece(page, cohort.framed(packed))
+        if not whole and page.gap is None and not opening:
             if len(self._pieces) >= PIECES:
                 self._pieces.clear()
             self._pieces[cohort, before.position] = piece

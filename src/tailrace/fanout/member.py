@@ -87,10 +87,6 @@ class Member(asyncio.Protocol):
 
     # ---- what the fan-out does ----------------------------------------------------------------------------
 
-    def begin(self, body: bytes) -> None:
-        """Write the first piece."""
-        self.put(self.cohort.framed(self.cohort.first(body)))
-
     def write(self, body: bytes) -> None:
         """Write a piece of the stream that is this member's alone."""
         self.put(self.cohort.framed(self.cohort.alone(body)))

@@ -60,11 +60,11 @@ class StreamEvents:
         after = await ask.starting(params, call, streams.log)
         heartbeat = params.number("heartbeat", streams.limits.heartbeat_seconds, LEAST_HEARTBEAT, MOST_HEARTBEAT)
         gzip = stream_is_packed(call, params.compression)
-        place, page = await streams.look(selection, after)
+        page = await streams.look(selection, after)
         if resumes and page.closed and not page.events and not page.gap:
             return None
         streams.metrics.connects["gap" if page.gap else "resumed" if resumes else "first"] += 1
-        return Opening(selection, DIALECTS[params.format], heartbeat, gzip, after, place, page)
+        return Opening(selection, DIALECTS[params.format], heartbeat, gzip, after, page)
 
 
 async def _refuse(call: Call, error: TailraceError, retry_milliseconds: int) -> None:
