@@ -3,10 +3,10 @@
 Because their lengths never change, a request is built once and its digits overwritten, and the digits are found again
 in whatever wrapping a server puts around them. Both are exact as JSON numbers everywhere (below 2^53).
 
-Numbers run in **lanes**. A lane is one publisher's events to one topic: `number = round * lanes + lane`, and it belongs to
-topic `lane % topics`. A publisher sends an event when its last one is acknowledged, so whoever follows a topic sees each of
-its lanes count up by one, whatever the order between lanes. That makes a hole or a repetition visible at once, also
-to a reader that came in the middle.
+Numbers run in **lanes**. A lane is one publisher's events to one topic: `number = round * lanes + lane`, and it belongs
+to topic `lane % topics`. A publisher sends an event when its last one is acknowledged, so whoever follows a topic sees
+each of its lanes count up by one, whatever the order between lanes. That makes a hole or a repetition visible at once,
+also to a reader that came in the middle.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ SENT = re.compile(rb'sent\\*": ?(\d{16})')
 NUMBER = re.compile(rb'"n\\*": ?(\d{10})')
 STAMP_BYTES: Final = 64
 """No stamp, from its name to its last digit, is longer."""
+_PLACES: Final = (234_567_890_123_456, 987_654_321)
+"""Stand where a template's moment and number go: digits that occur nowhere else."""
 _BARE = b'{"sent":%d,"n":%d,"pad":"%b%b"}'
 SIZE_MIN: Final = len(_BARE % (SENT_ZERO, NUMBER_ZERO, b"", b"^"))
 
@@ -32,13 +34,19 @@ def payload(sent: int, number: int, size: int, marker: bytes) -> bytes:
     return _BARE % (SENT_ZERO + sent, NUMBER_ZERO + number, b"x" * (size - SIZE_MIN), marker)
 
 
+def blank(size: int, marker: bytes) -> bytes:
+    """The event that a template is made of."""
+    return payload(*_PLACES, size, marker)
+
+
 class Template:
-    """A request whose event is sent again and again with other digits. Raises ValueError if it does not hold them."""
+    """A request with a blank event, sent again with other digits each time. Raises ValueError without such digits."""
 
     def __init__(self, request: bytes) -> None:
         self.request = bytearray(request)
-        self._sent = self._place(b"%d" % SENT_ZERO)
-        self._number = self._place(b"%d" % NUMBER_ZERO)
+        sent, number = _PLACES
+        self._sent = self._place(b"%d" % (SENT_ZERO + sent))
+        self._number = self._place(b"%d" % (NUMBER_ZERO + number))
 
     def _place(self, digits: bytes) -> slice:
         if self.request.count(digits) != 1:
@@ -77,8 +85,7 @@ class Lanes:
             self.missing += round_ - expected
             due[lane] = round_ + 1
 
-    def end(self, published: Iterable[tuple[int, int]]) -> None:
-        """Judge what never came: so many events were published in each lane that the stream follows."""
-        for lane, count in published:
-            if lane in self._next or self._from_start:
-                self.missing += max(0, count - self._next.get(lane, 0))
+    def behind(self, published: Iterable[tuple[int, int]]) -> int:
+        """What has not come, if so many events were published in each lane that the stream follows."""
+        due = self._next
+        return sum(max(0, count - due.get(lane, 0)) for lane, count in published if self._from_start or lane in due)

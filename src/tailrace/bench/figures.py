@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -16,20 +18,17 @@ class Latency:
     max: float = 0.0
 
     @classmethod
-    def of(cls, counted: Mapping[int, float]) -> Latency:
+    def of(cls, counted: Mapping[int, int]) -> Latency:
         """From microseconds, and how many took as long."""
         if not counted:
             return cls()
         ordered = sorted(counted)
-        total = sum(counted.values())
-        found, passed, shares = [], 0.0, [0.50, 0.95, 0.99]
-        for microseconds in ordered:
-            passed += counted[microseconds]
-            while shares and passed >= shares[0] * total:
-                found.append(microseconds / 1e3)
-                shares.pop(0)
-        found += [ordered[-1] / 1e3] * len(shares)  # rounding may leave the last share just unreached
-        return cls(*found, ordered[-1] / 1e3)
+        passed = list(accumulate(counted[microseconds] for microseconds in ordered))
+
+        def below(share: float) -> float:
+            return ordered[bisect_left(passed, share * passed[-1])] / 1e3
+
+        return cls(below(0.50), below(0.95), below(0.99), ordered[-1] / 1e3)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import quote
+
+from tailrace.errors import TailraceError
 
 MARKER = b"^"
 """A byte that every payload holds once, and no framing, cursor or header of a stream holds."""
+
+
+class LoadFailed(TailraceError):
+    """The server does not take part in this load."""
+
+    code: ClassVar[str] = "load_failed"
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,4 @@ def tailrace(place: Place, *, gzip: bool = False, pids: tuple[int, ...] = ()) ->
         path = f"/api/v1/topics/{quote(place.topic(topic))}/events"
         return request("POST", path, body, host=host, authorization=authorization, content_type="application/json")
 
-    return Target(
-        place.host, place.port, subscribe, publish, topics=place.topics, ready=b"tailrace.open", pids=pids
-    )
+    return Target(place.host, place.port, subscribe, publish, topics=place.topics, ready=b"tailrace.open", pids=pids)
