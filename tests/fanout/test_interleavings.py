@@ -23,7 +23,7 @@ from tailrace.fanout.fanout import Asked, Fanout, FanoutLimits
 from tailrace.fanout.member import Member
 from tailrace.log.limits import LogLimits
 from tailrace.log.log import Log
-from tailrace.log.store import Entry
+from tailrace.log.store import Entry, Page
 from tailrace.stores.memory import MemoryStore
 from tailrace.wire.sse import SseDecoder
 
@@ -42,8 +42,24 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pump, "SOCKETS", 2)
     monkeypatch.setattr(pump, "LATE", 1)
     monkeypatch.setattr(late, "READERS", 2)
+    monkeypatch.setattr(late, "READ_EVENTS", 7)
+    monkeypatch.setattr(late, "READING_AHEAD", 2)
+    monkeypatch.setattr(late, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(late, "PIECE_BYTES", 4)
     monkeypatch.setattr(window, "LEAST_MEMBERS", 2)
+
+
+class SlowStore(MemoryStore):
+    """Reading takes some turns of the loop, each time others, in which everything goes on."""
+
+    turns = 0
+
+    async def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
+        self.turns = (self.turns + 1) % 5
+        page = await super().read(selection, after, limit)
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
+        return page
 
 
 class Socket:
@@ -196,7 +212,7 @@ async def do(world: World, step: tuple) -> None:
 def test_every_reader_gets_exactly_what_it_selects_in_order(steps: list[tuple]) -> None:
     async def run() -> None:
         limits = LogLimits(tail_events=12, page_events=3)
-        async with await Log.open(MemoryStore(), limits) as log:
+        async with await Log.open(SlowStore(), limits) as log:
             world = World(log)
             for topic in TOPICS:
                 await log.publish(Entry(topic=topic, create=TopicConfig()))

@@ -109,6 +109,7 @@ class Fanout:
     def detach(self, member: Member) -> None:
         """A stream is over; its connection may still have to be closed."""
         self.stalls.end(member)
+        self.pump.late.forget(member)
         cohort = member.cohort
         cohort.lose(member)
         if not cohort.users:

@@ -28,6 +28,10 @@ PIECE_BYTES: Final = 64 * 1024
 """About how much a member is given at once: what it does not take must wait in the process."""
 PIECES: Final = 32
 """Pieces that are remembered for others who come to the same place."""
+READ_EVENTS: Final = 2_000
+"""The most events read from the store at once for a member, which then get more than one piece of them."""
+READING_AHEAD: Final = 8
+"""Members whose pages from the store are kept until they have taken them, and read ahead; others read again."""
 READERS: Final = 8
 """Pages read from the store at the same time."""
 AGAIN_SECONDS: Final = 0.5
@@ -41,6 +45,13 @@ class _Piece(NamedTuple):
     chunk: bytes
 
 
+class _Known(NamedTuple):
+    """A page from the store, or what is left of it: right for a reader that stands at `before`."""
+
+    before: Cursor
+    page: Page
+
+
 class Late:
     """The members that are behind, and what is being read from the store."""
 
@@ -51,6 +62,7 @@ class Late:
         self._loop = asyncio.get_running_loop()
         self._members: deque[Member] = deque()
         self._pieces: dict[tuple[Cohort, int], _Piece] = {}
+        self._known: dict[Member, deque[_Known]] = {}
         self._unread: deque[Cohort | Member] = deque()
         self._asked: set[Cohort | Member] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,14 +75,23 @@ class Late:
         """Have a member served when the pump comes to it."""
         self._members.append(member)
 
+    def forget(self, member: Member) -> None:
+        """A member's stream is over."""
+        self._known.pop(member, None)
+
     def serve_next(self) -> int:
         """Give the next one a piece; level with the log, it joins its cohort. Answers how many bytes it got."""
         member = self._members.popleft()
         place = member.place
         if place is None or member.gone or member.paused:  # one that is paused comes again when it is not
+            self._known.pop(member, None)
             return 0
         size = 0
-        if place.cursor < self._tail.tip:
+        if (page := self._next_known(member, place.cursor)) is not None:
+            size = self.give(member, page)
+            if member in self._known:
+                self.read(member)
+        elif place.cursor < self._tail.tip:
             piece = self._pieces.get((member.cohort, place.cursor.position))
             if piece is not None and self._tail.keeps(place.cursor):
                 size = self._write(member, piece)
@@ -92,7 +113,10 @@ class Late:
         whole = kept == len(page.events)
         if not whole:
             events = page.events[:kept]
-            page = Page(events, Cursor(page.last.epoch, events[-1].position), page.gap)
+            last = Cursor(page.last.epoch, events[-1].position)
+            if last.position < self._tail.base:
+                self._keep(member, _Known(last, page._replace(events=page.events[kept:], gap=None)))
+            page = Page(events, last, page.gap)
         page = place.take(page)
         body = cohort.encode(page)
         packed = cohort.first(opening + body) if opening else cohort.alone(body)
@@ -114,6 +138,26 @@ class Late:
         if page.closed:
             member.finish(b"")
         return len(chunk)
+
+    def _keep(self, member: Member, known: _Known) -> None:
+        """Keep what is left of a page from the store, if there is room, and read what comes after it."""
+        pages = self._known.get(member)
+        if pages is None:
+            if len(self._known) >= READING_AHEAD:
+                return
+            pages = self._known[member] = deque()
+        pages.appendleft(known)
+        self.read(member)
+
+    def _next_known(self, member: Member, cursor: Cursor) -> Page | None:
+        """The page that is kept for a member at `cursor`. If it stands elsewhere, nothing is kept longer."""
+        pages = self._known.get(member)
+        if pages is None:
+            return None
+        before, page = pages.popleft()
+        if before != cursor or not pages:
+            del self._known[member]
+        return page if before == cursor else None
 
     def _settle(self, member: Member) -> None:
         place = member.place
@@ -154,9 +198,13 @@ class Late:
         if place is None or not cohort.users:
             self._asked.discard(reader)
             return
-        before = place.cursor
+        known = self._known.get(reader) if isinstance(reader, Member) else None
+        if known is not None and len(known) > 1:
+            self._asked.discard(reader)
+            return
+        before = place.cursor if known is None else known[-1].page.last
         try:
-            page = await self._log.read(cohort.selection, before, self._log.limits.page_events)
+            page = await self._log.read(cohort.selection, before, READ_EVENTS)
         except StoreClosed:
             raise
         except TailraceError as error:  # the streams stay open, and go on from where they are
@@ -164,12 +212,24 @@ class Late:
         finally:
             self._asked.discard(reader)
         if page is None or (page.last == before and not page.closed):
-            self._loop.call_later(AGAIN_SECONDS, self.read, reader)
+            if isinstance(reader, Cohort) or reader not in self._known:
+                self._loop.call_later(AGAIN_SECONDS, self.read, reader)
         elif isinstance(reader, Cohort):
             self._fanout.pump.write_read(reader, page)
-        elif not reader.gone and place.cursor == before:
-            self.give(reader, page)
-            self._settle(reader)
+        else:
+            self._use(reader, page, before)
+
+    def _use(self, member: Member, page: Page, before: Cursor) -> None:
+        """A member's page has come from the store: for now, or for when it has taken the page before."""
+        known, place = self._known.get(member), member.place
+        if known is not None and known[-1].page.last == before:
+            known.append(_Known(before, page))
+        elif place is not None and place.cursor == before and not (member.gone or member.paused):
+            self._known.pop(member, None)
+            self.give(member, page)
+            self._settle(member)
+        else:  # it has moved on, or dropped what it had when its socket was full
+            self._fanout.pump.catch_up(member)
 
     async def aclose(self) -> None:
         """Read nothing more."""
