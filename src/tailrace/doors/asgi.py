@@ -98,7 +98,7 @@ class Call:
     async def answer(self, status: int, body: bytes, headers: Headers = JSON_HEADERS) -> None:
         """Send a whole response. A HEAD request gets its headers."""
         await self.send(start(status, [*headers, (b"content-length", b"%d" % len(body))]))
-        await self.send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        await self.bare_send()({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def answer_json(self, status: int, value: object, headers: Headers = ()) -> None:
         """Send a JSON response."""
@@ -125,12 +125,13 @@ class Resource:
         if "GET" in handlers:
             self._handlers.setdefault("HEAD", handlers["GET"])
 
-    async def __call__(self, call: Call) -> None:
+    def handler(self, call: Call) -> Handler:
+        """What answers a call. Raises MethodNotAllowed."""
         handler = self._handlers.get(call.method)
         if handler is None:
             allowed = ", ".join(sorted(self._handlers))
             raise MethodNotAllowed(f"{call.path} answers {allowed}, not {call.method}.", allow=allowed)
-        await handler(call)
+        return handler
 
 
 async def while_connected(call: Call, work: Awaitable[None]) -> None:

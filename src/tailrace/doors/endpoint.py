@@ -35,7 +35,8 @@ class Endpoint:
         started = Started(send)
         try:
             grant = NOBODY if self._access is None else self._access.grant(scope)
-            await self._resource(Call(scope, receive, started, grant))
+            call = Call(scope, receive, started, grant)
+            await self._resource.handler(call)(call)
         except TailraceError as error:
             await self._fail(error, started, scope)
         except Disconnected:
