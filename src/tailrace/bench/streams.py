@@ -76,6 +76,7 @@ class Streams:
         self._looks = look
         self._poll = select.epoll()
         self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
         self._open: dict[int, Stream] = {}
         self._opening = 0
         self._zero_ns = 0
@@ -169,12 +170,12 @@ class Streams:
             elif stream.decode is None:
                 self.wire_bytes += size
                 if stream.opening is not None:
-                    self._ready(stream, bytes(buffer[:size]))
+                    self._ready(stream, bytes(self._view[:size]))
                 elif count := buffer.count(marker, 0, size):
                     self._count(stream, buffer, size, count)
             else:
                 self.wire_bytes += size
-                self._look(stream, stream.decode(bytes(buffer[:size])))
+                self._look(stream, stream.decode(bytes(self._view[:size])))
         return watched
 
     def _count(self, stream: Stream, data: bytes | bytearray, size: int, count: int) -> None:
