@@ -38,15 +38,20 @@ def problem(error: TailraceError) -> dict[str, object]:
     }
 
 
-async def answer_problem(send: Send, error: TailraceError, *, head: bool = False) -> None:
-    """Send an error as the whole response."""
-    body = msgspec.json.encode(problem(error))
-    headers = [(b"content-type", MEDIA_TYPE), (b"content-length", b"%d" % len(body)), NO_STORE]
+def problem_of(error: TailraceError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """An error as an answer: status, headers but for the length, body."""
+    headers = [(b"content-type", MEDIA_TYPE), NO_STORE]
     if isinstance(error, Unavailable) and error.retry:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b'Bearer realm="tailrace"'))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", str(error.extra["allow"]).encode()))
-    await send(start(HTTPStatus(error.status), headers))
+    return HTTPStatus(error.status), headers, msgspec.json.encode(problem(error))
+
+
+async def answer_problem(send: Send, error: TailraceError, *, head: bool = False) -> None:
+    """Send an error as the whole response."""
+    status, headers, body = problem_of(error)
+    await send(start(status, [*headers, (b"content-length", b"%d" % len(body))]))
     await send({"type": "http.response.body", "body": b"" if head else body})

@@ -97,6 +97,10 @@ class Log:
         """Make an entry durable, then show it to readers. Raises the error that refused it."""
         return await self._batcher.submit(entry)
 
+    def submit(self, entry: Entry) -> asyncio.Future[Receipt]:
+        """The same without waiting: the future holds the receipt, or the error. Raises Overloaded or StoreClosed."""
+        return self._batcher.submit(entry)
+
     async def publish_many(self, entries: Sequence[Entry]) -> list[Receipt | TailraceError]:
         """Publish entries together, in order; each gets its receipt, or the error that refused it alone."""
         answers = [self._batcher.submit(entry) for entry in entries]

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tailrace.core.grant import Grant
 from tailrace.doors.access import Access, Key, KeyAccess, OpenAccess
 from tailrace.doors.metrics import Metrics
-from tailrace.doors.native.routes import native_routes, nowhere, operations_routes
+from tailrace.doors.native.routes import make_publish, native_routes, nowhere, operations_routes, publish_at_once
 from tailrace.doors.streams import Streams
 from tailrace.log.log import Log
 from tailrace.server.config import Settings, is_loopback
@@ -29,10 +29,10 @@ class Site:
         self.metrics = Metrics(log)
         self.streams = Streams(log, settings.http, self.metrics)
         access = make_access(settings)
-        create = settings.topics.create_on_publish
+        publish = make_publish(self.streams, create_topics=settings.topics.create_on_publish)
         router = Router(
             [
-                *native_routes(self.streams, access, create_topics=create),
+                *native_routes(self.streams, access, publish),
                 *operations_routes(self.streams, access),
                 *(more_routes(self.streams, access) if more_routes else ()),
             ],
@@ -40,6 +40,9 @@ class Site:
             default=nowhere(self.streams),
         )
         self._app = _with_cors(router, settings.access.cors_origins)
+        between = settings.access.cors_origins or type(self).__call__ is not Site.__call__
+        self.at_once = None if between else publish_at_once(publish, access, self.metrics)
+        """Publishing past everything that stands between, if nothing does."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an ASGI request."""

@@ -2,13 +2,17 @@
 
 uvicorn writes head and body apart, which is two calls of the kernel, and checks every header of every answer. An
 answer that says its length and comes in one piece, as all of ours but streams do, is written at once here, and a
-header that was found valid is not looked at again. Everything else is uvicorn's own.
+header that was found valid is not looked at again. A small publish has no task either (`AtOnce`). Everything else is
+uvicorn's own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import (
     HEADER_RE,
     HEADER_VALUE_RE,
@@ -16,12 +20,38 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+Headers = Iterable[tuple[bytes, bytes]]
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent, HTTPResponseStartEvent
 
+SMALL_DIGITS: Final = 4
+"""A body whose length has no more digits than this is waited for in full; larger ones are read as they come."""
 _REMEMBERED: Final = 4096
 """Header lines that are known to be valid, before all are forgotten."""
 _lines: dict[tuple[bytes, bytes], bytes] = {}
+
+
+class AtOnce(Protocol):
+    """Answers some requests without being an ASGI application (`doors/native/at_once.py`)."""
+
+    def takes(self, scope: Scope, length: int) -> bool:
+        """Whether a request with a body of so many bytes is one of those."""
+        ...
+
+    def __call__(self, scope: Scope, body: bytes, reply: Callable[[int, Headers, bytes], None]) -> None:
+        """Answer a request, now or later."""
+        ...
+
+
+def small_length(cycle: RequestResponseCycle) -> int | None:
+    """The bytes of a body that is small and will be here soon; None if it is not, or no request may follow it."""
+    if not cycle.keep_alive or cycle.waiting_for_100_continue:
+        return None
+    for name, value in cycle.scope["headers"]:
+        if name == b"content-length":
+            return int(value) if len(value) <= SMALL_DIGITS else None
+    return None
 
 
 class Cycle(RequestResponseCycle):
@@ -29,6 +59,27 @@ class Cycle(RequestResponseCycle):
 
     start: HTTPResponseStartEvent | None = None
     """The head of an answer whose body is not known yet."""
+    at_once: AtOnce | None = None
+    """What answers this request without a task, until it has begun to."""
+
+    def begin_at_once(self) -> None:
+        """The request is here in full, and it is its turn."""
+        at_once, self.at_once = self.at_once, None
+        assert at_once is not None
+        at_once(cast("Scope", self.scope), bytes(self.body), self._reply)
+
+    def _reply(self, status: int, headers: Headers, body: bytes) -> None:
+        if self.disconnected:
+            return
+        head = [*headers, (b"content-length", b"%d" % len(body))]
+        start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": head}
+        last: ASGISendEvent = {"type": "http.response.body", "body": body, "more_body": False}
+        if not self._write_whole(start, last):
+            self.writing = asyncio.ensure_future(self._send_both(start, last))
+
+    async def _send_both(self, start: HTTPResponseStartEvent, last: ASGISendEvent) -> None:
+        await self.send(start)
+        await self.send(last)
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send a part of the answer; see the ASGI specification."""

@@ -10,12 +10,16 @@ refused, and everything works as under any other server (`tests/server/test_hand
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from tailrace.fanout.sink import EXTENSION, TakeBack
-from tailrace.server.cycle import Cycle
+from tailrace.server.cycle import AtOnce, Cycle, small_length
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+    from uvicorn._types import ASGI3Application
 
 
 class Protocol(HttpToolsProtocol):
@@ -25,9 +29,31 @@ class Protocol(HttpToolsProtocol):
     Fifty thousand clients that drop their connection would hold 200 MB (`benchmarks/churn.py`).
     """
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Answer a request: by the application, or, a small publish, without a task."""
+        at_once: AtOnce | None = getattr(self.config, "at_once", None)
+        length = None if at_once is None else small_length(cycle)
+        if at_once is None or length is None or not at_once.takes(cast("Scope", cycle.scope), length):
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.__class__ = Cycle
+        assert isinstance(cycle, Cycle)
+        cycle.at_once = at_once
+        if not cycle.more_body:  # it had to wait for those before it
+            cycle.begin_at_once()
+
+    def on_message_complete(self) -> None:
+        """A request is here in full."""
+        super().on_message_complete()
+        cycle = self.cycle
+        if isinstance(cycle, Cycle) and cycle.at_once is not None:
+            cycle.begin_at_once()
+
     def on_headers_complete(self) -> None:
         """A request is known: offer it its connection."""
         super().on_headers_complete()
+        if isinstance(self.cycle, Cycle):
+            return
         if type(self.cycle) is RequestResponseCycle:
             self.cycle.__class__ = Cycle  # uvicorn has no other place to say which class its cycles are of
         offered: Any = {EXTENSION: _Handover(self, self.cycle)}  # uvicorn's type knows only dicts in it

@@ -130,6 +130,7 @@ async def _serve(settings: Settings, site: Site, listening: socket.socket, ready
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.http.drain_seconds),
     )
+    config.at_once = site.at_once  # type: ignore[attr-defined]  # what is configured reaches each protocol
     server = Server(config, site, settings.http.drain_seconds)
     logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
     _raise_file_limit()

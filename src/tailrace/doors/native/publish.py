@@ -6,8 +6,10 @@ headers, if any), a CloudEvents envelope or batch, or NDJSON in bulk. So it is s
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from tailrace.core.condition import Condition
@@ -40,39 +42,53 @@ _POSITIONS = {"position", "last"}
 _CONDITION_FIELDS = ("topics", "types", "tags", "after")
 
 
+_Error = TypeVar("_Error", bound=BaseException)
+
+
 class Publish:
     """The publish handler."""
 
     def __init__(self, log: Log, limits: DoorLimits, metrics: Metrics, *, create_topics: bool) -> None:
         self._log = log
-        self._limits = limits
+        self.limits = limits
         self._metrics = metrics
         self._create_topics = create_topics
 
     async def __call__(self, call: Call) -> None:
         """Store what the body holds; answer 201 with positions, or 200 for a duplicate."""
         began = time.perf_counter()
+        self._require(call)
+        body = await call.body(self.limits.body_bytes)
+        try:
+            receipt = await self.begin(call, body)
+        except Refused as error:
+            raise self.with_cursors(error) from None
+        self._metrics.published(receipt, len(body), time.perf_counter() - began)
+        await call.answer_json(200 if receipt.duplicate else 201, answer(receipt))
+
+    def _require(self, call: Call) -> str:
+        """The topic, if the caller may publish to it. Raises InvalidTopic or Forbidden."""
         topic = check_topic(call.scope["path_params"]["topic"])
         call.grant.require("publish", topic)
-        body = await call.body(self._limits.body_bytes)
-        drafts = self._drafts(call, topic, body)
+        return topic
+
+    def begin(self, call: Call, body: bytes) -> asyncio.Future[Receipt]:
+        """Hand a request over to the log. Raises what is wrong with it; the future, why the log refused it."""
+        topic = self._require(call)
         entry = Entry(
             topic=topic,
-            drafts=drafts,
+            drafts=self._drafts(call, topic, body),
             create_missing=self._create_topics,
             producer=_producer(call),
             idempotency_key=_idempotency_key(call),
             condition=_condition(call),
         )
-        try:
-            receipt = await self._log.publish(entry)
-        except Refused as error:
-            raise self._with_cursors(error) from None
-        self._metrics.published(receipt, len(body), time.perf_counter() - began)
-        await call.answer_json(200 if receipt.duplicate else 201, answer(receipt))
+        return self._log.submit(entry)
 
-    def _with_cursors(self, error: Refused) -> Refused:
+    def with_cursors(self, error: _Error) -> _Error:
         """The store speaks of positions; callers know cursors."""
+        if not isinstance(error, Refused):
+            return error
         for name in _POSITIONS & error.extra.keys():
             position = error.extra[name]
             error.extra[name] = Cursor(self._log.tail.epoch, position) if isinstance(position, int) else None
@@ -82,9 +98,9 @@ class Publish:
         media = _media_type(call)
         if media == jsonlines.MEDIA_TYPE:
             params = Params.of(call, ("format",))
-            drafts = jsonlines.decode_drafts(body, topic, params.format, self._limits.body_events)
+            drafts = jsonlines.decode_drafts(body, topic, params.format, self.limits.body_events)
         elif media == cloudevents.BATCH_TYPE:
-            drafts = cloudevents.decode_batch(body, topic, self._limits.body_events)
+            drafts = cloudevents.decode_batch(body, topic, self.limits.body_events)
         elif media == cloudevents.STRUCTURED_TYPE:
             drafts = [cloudevents.decode_structured(body, topic)]
         else:

@@ -10,6 +10,8 @@ from tailrace.doors.asgi import Call, Handler, Resource
 from tailrace.doors.describe.page import docs, openapi
 from tailrace.doors.endpoint import Endpoint
 from tailrace.doors.health import Health
+from tailrace.doors.metrics import Metrics
+from tailrace.doors.native.at_once import PublishAtOnce
 from tailrace.doors.native.pages import History, Poll
 from tailrace.doors.native.publish import Publish
 from tailrace.doors.native.stream import StreamEvents
@@ -26,16 +28,33 @@ class PublishRoute(Route):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As Starlette has it."""
-        path = scope["path"]
-        if scope["method"] != "POST" or scope.get("root_path") or not path.startswith(TOPICS):
+        topic = published_topic(scope)
+        if topic is None:
             return super().matches(scope)
-        if not path.endswith(EVENTS) or len(path) <= len(TOPICS) + len(EVENTS):
-            return Match.NONE, {}
-        topic = path[len(TOPICS) : -len(EVENTS)]
         return Match.FULL, {"endpoint": self.endpoint, "path_params": {"topic": topic}}
 
 
-def native_routes(streams: Streams, access: Access, *, create_topics: bool) -> list[BaseRoute]:
+def published_topic(scope: Scope) -> str | None:
+    """The topic that a request publishes to; None if it does not, or that takes a closer look."""
+    path: str = scope["path"]
+    if scope["method"] != "POST" or scope.get("root_path") or not path.startswith(TOPICS):
+        return None
+    if not path.endswith(EVENTS) or len(path) <= len(TOPICS) + len(EVENTS):
+        return None
+    return path[len(TOPICS) : -len(EVENTS)]
+
+
+def make_publish(streams: Streams, *, create_topics: bool) -> Publish:
+    """The handler of most requests."""
+    return Publish(streams.log, streams.limits, streams.metrics, create_topics=create_topics)
+
+
+def publish_at_once(publish: Publish, access: Access, metrics: Metrics) -> PublishAtOnce:
+    """The same for a server that can do without ASGI."""
+    return PublishAtOnce(publish, access, metrics, published_topic)
+
+
+def native_routes(streams: Streams, access: Access, publish: Publish) -> list[BaseRoute]:
     """Publish, stream, poll, history and topics."""
     log, limits, metrics = streams.log, streams.limits, streams.metrics
 
@@ -43,7 +62,6 @@ def native_routes(streams: Streams, access: Access, *, create_topics: bool) -> l
         endpoint = Endpoint(Resource(handlers), access, metrics)
         return Route(API + path, endpoint, methods=list(methods) or None)
 
-    publish = Publish(log, limits, metrics, create_topics=create_topics)
     stream, topics = StreamEvents(streams), Topics(log, limits)
     return [
         # Only POST: with any other method the path names a topic that ends in "/events".
