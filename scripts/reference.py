@@ -12,7 +12,7 @@ REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 SETTINGS = """\
 # Settings
 
-A setting is given by a flag of `tailrace serve` (the first four), by an environment variable
+A setting is given by a flag of `tailrace serve` (the first five), by an environment variable
 (`TAILRACE_PORT`, `TAILRACE_LOG__PAGE_EVENTS`: two underscores for the dot), or in a file: `tailrace.toml` in the
 current folder, or the one that `--config` names. They win in this order. An unknown name is an error. Lists in an
 environment variable are comma-separated, or JSON.

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import GaugeMetricFamily
 from tests.doors.conftest import Client
 
 from tailrace.doors.metrics import CONTENT_TYPE
-from tailrace.errors import StoreCorrupt, StoreFull
+from tailrace.doors.together import WORKERS, told
+from tailrace.errors import StoreCorrupt, StoreFull, Unavailable
 from tailrace.server.run import Running
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
@@ -65,6 +67,35 @@ def test_a_store_that_does_not_answer_takes_the_server_out_of_service(
         response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["components"]["store"]["reason"] == "the file is damaged"
+
+
+def test_of_several_workers_those_that_do_not_answer_are_missed(
+    client: Client, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = server.site.metrics
+    others: list[bytes] = []
+
+    async def ask_others() -> list[bytes]:
+        return others
+
+    monkeypatch.setattr(metrics, "workers", 2)
+    monkeypatch.setattr(metrics, "ask_others", ask_others)
+    answered = client.get("/readyz").json()["components"]["workers"]
+    assert answered == {"status": "degraded", "reason": "1 of 2 do not answer", "count": 1}
+    others.append(told([GaugeMetricFamily(WORKERS, "", 1)]))
+    assert client.get("/readyz").json()["components"]["workers"] == {"status": "ok", "count": 2}
+
+
+def test_metrics_speak_for_one_worker_if_the_others_cannot_be_asked(
+    client: Client, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise Unavailable("nobody is there")
+
+    monkeypatch.setattr(server.site.metrics, "workers", 2)
+    monkeypatch.setattr(server.site.metrics, "ask_others", fail)
+    assert value(client, "tailrace_workers") == 1
+    assert client.get("/readyz").json()["components"]["workers"]["reason"] == "nobody is there"
 
 
 def test_metrics_are_prometheus_text(client: Client) -> None:

@@ -125,3 +125,21 @@ def test_beyond_loopback_keys_or_a_plain_word_are_needed() -> None:
 
 def test_every_setting_has_a_line_of_documentation() -> None:
     assert [one.name for one in settings() if not one.text] == []
+
+
+def test_several_workers_need_a_store_that_they_can_share() -> None:
+    assert load({"workers": 4}, {}).workers == 4
+    with pytest.raises(ConfigError, match="4 workers cannot share memory://"):
+        load({"workers": 4, "store": "memory://"}, {})
+    assert load({"workers": 1, "store": "memory://"}, {}).workers == 1
+
+
+def test_several_workers_need_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(ConfigError, match="need Linux: say --workers 1"):
+        load({"workers": 2}, {})
+
+
+def test_the_number_of_workers_has_a_bound() -> None:
+    with pytest.raises(ConfigError, match="workers is 10000: 256 are the most"):
+        load({"workers": 10_000}, {})

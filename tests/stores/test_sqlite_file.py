@@ -23,7 +23,8 @@ from tailrace.stores.sqlite.connection import Connection
 
 pytestmark = pytest.mark.anyio
 
-FIRST = file.migrations()[0]
+KNOWN = file.migrations()
+NEXT = len(KNOWN) + 1
 CHILD = """
 import asyncio, sys
 from pathlib import Path
@@ -175,23 +176,23 @@ async def test_what_an_interrupted_birth_left_behind_is_in_nobodys_way(path: Pat
 
 async def test_migrations_bring_an_old_file_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await make_log(path)
-    more = file.Migration(2, "CREATE TABLE later (word TEXT) STRICT;\nINSERT INTO later VALUES ('here');")
-    monkeypatch.setattr(file, "migrations", lambda: [FIRST, more])
+    more = file.Migration(NEXT, "CREATE TABLE later (word TEXT) STRICT;\nINSERT INTO later VALUES ('here');")
+    monkeypatch.setattr(file, "migrations", lambda: [*KNOWN, more])
     store = await SqliteStore.open(path)
     header = contents(path.parent)["log.db"]
     await store.aclose()
     connection = Connection(path, "mode=ro")
     assert connection.row(tuple[str], "SELECT word FROM later") == ("here",)
-    assert connection.number("PRAGMA user_version") == 2
+    assert connection.number("PRAGMA user_version") == NEXT
     connection.close()
-    assert header[60:64] == (2).to_bytes(4, "big"), "who only looks at the first bytes sees it too"
+    assert header[60:64] == NEXT.to_bytes(4, "big"), "who only looks at the first bytes sees it too"
 
 
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await make_log(path)
-    broken = file.Migration(2, "CREATE TABLE later (word TEXT) STRICT;\nINSERT INTO nowhere VALUES (1);")
+    broken = file.Migration(NEXT, "CREATE TABLE later (word TEXT) STRICT;\nINSERT INTO nowhere VALUES (1);")
     with monkeypatch.context() as patched:
-        patched.setattr(file, "migrations", lambda: [FIRST, broken])
+        patched.setattr(file, "migrations", lambda: [*KNOWN, broken])
         with pytest.raises(StoreUnusable, match="no such table: nowhere"):
             await SqliteStore.open(path)
     store = await SqliteStore.open(path)

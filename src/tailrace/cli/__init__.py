@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,9 +19,6 @@ from tailrace.cli.publish import publish
 from tailrace.cli.tail import tail
 from tailrace.cli.topics import topics
 from tailrace.errors import TailraceError
-
-if TYPE_CHECKING:
-    from tailrace.server.run import Running
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
@@ -68,7 +65,7 @@ def options(
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
     host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="The port (default: 4437; 0: any).")] = None,
     store: Annotated[str | None, typer.Option(help="sqlite:///file.db (default: tailrace.db) or memory://.")] = None,
@@ -76,6 +73,7 @@ def serve(
         Path | None, typer.Option(envvar="TAILRACE_CONFIG", help="Settings (default: tailrace.toml, if it is there).")
     ] = None,
     insecure: Annotated[bool | None, typer.Option("--insecure", help="Listen beyond loopback without keys.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that serve the port (default: 1; Linux).")] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(case_sensitive=False, help="What is logged.")
     ] = "warning",
@@ -84,16 +82,22 @@ def serve(
     import logging
 
     from tailrace.server.config import load
-    from tailrace.server.run import serve as run
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    flags = {"host": host, "port": port, "store": store, "insecure": insecure}
+    flags = {"host": host, "port": port, "store": store, "insecure": insecure, "workers": workers}
     settings = load(flags, os.environ, config)
 
-    def ready(running: Running) -> None:
-        print(f"Tailrace serves {settings.store} at {running.url}  (API: {running.url}/docs)", flush=True)
+    def ready(url: str) -> None:
+        print(f"Tailrace serves {settings.store} at {url}  (API: {url}/docs)", flush=True)
 
-    run(settings, ready)
+    if settings.workers > 1:
+        from tailrace.server.workers import serve_with_workers
+
+        serve_with_workers(settings, ready)
+    else:
+        from tailrace.server.run import serve as run
+
+        run(settings, lambda running: ready(running.url))
 
 
 @app.command()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from tailrace.doors.asgi import NO_STORE, Call
 from tailrace.doors.metrics import CONTENT_TYPE, Metrics
 from tailrace.doors.streams import Streams
+from tailrace.doors.together import workers_in
 from tailrace.errors import StoreCorrupt, StoreLocked, TailraceError
 from tailrace.log.log import Log
 
@@ -33,13 +35,30 @@ class Health:
             "janitor": _component(self._log.janitor.failure, "degraded"),
             "server": _component("shutting down" if self._streams.draining else None),
         }
+        if self._metrics.workers > 1:
+            components["workers"] = await self._workers()
         ready = all(component["status"] != "unavailable" for component in components.values())
         document = {"status": "ok" if ready else "unavailable", "components": components}
         await call.answer_json(200 if ready else 503, document, [NO_STORE])
 
     async def metrics(self, call: Call) -> None:
-        """Prometheus' text format."""
-        await call.answer(200, self._metrics.render(), [(b"content-type", CONTENT_TYPE), NO_STORE])
+        """Prometheus' text format. Others that cannot be asked are left out: `tailrace_workers` tells."""
+        others, _ = await self._others()
+        await call.answer(200, self._metrics.render(others), [(b"content-type", CONTENT_TYPE), NO_STORE])
+
+    async def _workers(self) -> dict[str, object]:
+        others, reason = await self._others()
+        count = 1 + workers_in(others)
+        if reason is None and count < self._metrics.workers:
+            reason = f"{self._metrics.workers - count} of {self._metrics.workers} do not answer"
+        return {**_component(reason, "degraded"), "count": count}
+
+    async def _others(self) -> tuple[Sequence[bytes], str | None]:
+        """What the other processes tell, or why they cannot be asked."""
+        try:
+            return await self._metrics.ask_others(), None
+        except TailraceError as error:
+            return (), error.sentence
 
     async def _store(self) -> dict[str, object]:
         reason, position = await self._tip()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Literal
 
@@ -17,12 +17,21 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tailrace.doors.together import WORKERS, Together, told
 from tailrace.log.log import Log
 from tailrace.log.store import Receipt
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 ConnectKind = Literal["first", "resumed", "gap"]
+
+
+AskOthers = Callable[[], Awaitable[Sequence[bytes]]]
+"""What the other processes that serve the same port tell (`Metrics.told`). Raises Unavailable if nobody can ask."""
+
+
+async def _nobody() -> Sequence[bytes]:
+    return ()
 
 
 class Distribution:
@@ -60,8 +69,9 @@ class Metrics(Collector):
         self.events_out = self.bytes_out = 0
         self.slowest_lag: Callable[[], int] = lambda: 0
         self.store_up = True
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self.workers = 1
+        """How many processes serve the same port."""
+        self.ask_others: AskOthers = _nobody
         self._publish_seconds = Distribution()
         self._delivery_seconds = Distribution()
 
@@ -91,14 +101,21 @@ class Metrics(Collector):
 
     # ---- what Prometheus asks -----------------------------------------------------------------------------
 
-    def render(self) -> bytes:
-        """The whole exposition."""
-        return generate_latest(self._registry)
+    def render(self, others: Sequence[bytes] = ()) -> bytes:
+        """The whole exposition, for this process and `others`."""
+        registry = CollectorRegistry()
+        registry.register(Together(self, others))
+        return generate_latest(registry)
+
+    def told(self) -> bytes:
+        """What another process needs to speak for this one."""
+        return told(self.collect())
 
     def collect(self) -> Iterator[Metric]:
         """Every family."""
         log = self._log.statistics()
         yield GaugeMetricFamily("tailrace_streams", "Streams open now.", self.streams())
+        yield GaugeMetricFamily(WORKERS, "Processes that these figures speak for.", 1)
         yield GaugeMetricFamily("tailrace_polls", "Long-polls waiting now.", self.polls)
         yield _labelled("tailrace_connects", "Streams opened, by kind: first, resumed, gap.", "kind", self.connects)
         yield CounterMetricFamily("tailrace_poll_requests", "Long-polls answered.", self.polled)

@@ -1,6 +1,6 @@
 """Removes what topics no longer keep, every so often and in small steps.
 
-Between two steps publishes get their turn. Whatever is removed, the tail sends readers that would have seen it to
+Between two steps publishes get their turn. Whatever is removed, each tail sends readers that would have seen it to
 the store, which knows whether that is a gap.
 """
 
@@ -13,17 +13,19 @@ from collections.abc import Callable
 from tailrace.errors import TailraceError, TopicNotFound
 from tailrace.log.limits import LogLimits
 from tailrace.log.store import Store
-from tailrace.log.tail import Tail
 
 logger = logging.getLogger(__name__)
+
+Divert = Callable[[str, int], None]
+"""Sends readers of a topic whose cursor lies before a position to the store (`Tail.divert`)."""
 
 
 class Janitor:
     """Sweeps every topic of a store every `sweep_seconds`."""
 
-    def __init__(self, store: Store, tail: Tail, limits: LogLimits, clock: Callable[[], int]) -> None:
+    def __init__(self, store: Store, divert: Divert, limits: LogLimits, clock: Callable[[], int]) -> None:
         self._store = store
-        self._tail = tail
+        self._divert = divert
         self._limits = limits
         self._clock = clock
         self.sweeps = 0
@@ -62,7 +64,7 @@ class Janitor:
                 swept = await self._store.sweep(topic, self._clock(), self._limits.sweep_events)
             except TopicNotFound:  # deleted meanwhile
                 return removed
-            self._tail.divert(topic, swept.through)
+            self._divert(topic, swept.through)
             removed += swept.events
             more = swept.more
         return removed

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
@@ -19,12 +19,15 @@ from tailrace.errors import TailraceError
 from tailrace.log.batcher import Batcher
 from tailrace.log.janitor import Janitor
 from tailrace.log.limits import LogLimits
-from tailrace.log.store import Entry, Page, Receipt, Store
+from tailrace.log.store import Appended, Entry, Page, Receipt, Store
 from tailrace.log.tail import Tail
 from tailrace.log.wakeup import Wakeup
 from tailrace.log.work import Work
 
 logger = logging.getLogger(__name__)
+
+_HINT_SECONDS: Final = 0.25
+"""How long a hint may be on its way before it counts as lost."""
 
 
 def wall_ms() -> int:
@@ -74,7 +77,7 @@ class Log:
         self.limits = limits
         self.wakeup = Wakeup()
         self.tail = Tail(limits, wall_ms)
-        self.janitor = Janitor(store, self.tail, limits, wall_ms)
+        self.janitor = Janitor(store, self.tail.divert, limits, wall_ms)
         self.pushed_at = 0.0
         """When the newest batch was shown to readers (`time.perf_counter`)."""
         self.failure: TailraceError | None = None
@@ -87,8 +90,10 @@ class Log:
         """Start at the store's tip, and keep house. The log closes the store when it is closed."""
         log = cls(store, limits or LogLimits())
         log.tail.reset(await store.tip())
-        for work in (log.wakeup.turn(), log.janitor.run(), log._recheck(), log._listen()):
-            log._tasks.append(asyncio.create_task(work))
+        works = [log.wakeup.turn(), log._recheck(), log._listen()]
+        if not store.capabilities.sweeps_itself:
+            works.append(log.janitor.run())
+        log._tasks += [asyncio.create_task(work) for work in works]
         return log
 
     # ---- publishing ---------------------------------------------------------------------------------------
@@ -121,7 +126,16 @@ class Log:
             self.failure = error
             raise
         self.failure = None
+        self._show(appended)
+        return appended.results
+
+    def _show(self, appended: Appended) -> None:
+        """Push what was appended, and wake those it may be for. What was shown before is not shown again."""
         known = self.tail.tip
+        if appended.epoch == known.epoch and appended.last <= known.position:
+            for topic, position in appended.marks:
+                self.tail.divert(topic, position)
+            return
         self.tail.push(appended)
         self.pushed_at = time.perf_counter()
         if known == Cursor(appended.epoch, appended.previous):
@@ -130,7 +144,6 @@ class Log:
             self.wakeup.wake(topics, known)
         else:  # another writer came between: its events may be for anybody
             self.wakeup.wake_all(known)
-        return appended.results
 
     # ---- reading ------------------------------------------------------------------------------------------
 
@@ -177,21 +190,28 @@ class Log:
 
     async def _listen(self) -> None:
         async for hint in self.store.hints():
-            if hint.last > self.tail.last:
+            if hint.appended is not None:
+                self._show(hint.appended)
+            elif hint.last > self.tail.last:
                 await self._catch_up()
 
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(self.limits.recheck_seconds)
-            await self._catch_up()
+            await self._catch_up(patience=_HINT_SECONDS)
 
-    async def _catch_up(self) -> None:
-        """If somebody else has written, start the tail anew there and let every reader look."""
+    async def _catch_up(self, patience: float = 0) -> None:
+        """If somebody else has written, start the tail anew there and let every reader look.
+
+        `patience` in seconds: what is new may be on its way as a hint, which costs readers less.
+        """
         try:
             tip = await self.store.tip()
         except TailraceError as error:
             logger.debug("the store did not tell its tip: %s", error.sentence)
             return
+        if patience and tip != self.tail.tip:
+            await asyncio.sleep(patience)
         if self._batcher.busy:  # our own commit may be what is new, and shows what others wrote when it ends
             return
         if tip.epoch != self.tail.epoch or tip.position > self.tail.last:

@@ -175,19 +175,26 @@ class Swept(NamedTuple):
 
 
 class Hint(NamedTuple):
-    """Something may have been appended, up to `last`, by another writer. May be spurious; may be lost."""
+    """Something may have been appended, up to `last`, by another writer. May be spurious; may be lost.
+
+    `appended`, if the store knows: what an append of anybody did (`results` left out), or, with nothing appended, the
+    topics that were swept as its `marks`. It spares readers a look into the store, and promises nothing more.
+    """
 
     last: int
+    appended: Appended | None = None
 
 
 class Capabilities(NamedTuple):
     """What a store can do. `durability`: the levels it can reach, weakest first; the last one is the default.
-    `survives`: whether the log outlives the process.
+    `survives`: whether the log outlives the process. `sweeps_itself`: somebody behind the store sees to sweeping, and
+    this process need not.
     """
 
     name: str
     durability: tuple[Durability, ...]
     survives: bool
+    sweeps_itself: bool = False
 
 
 class Store(Protocol):

@@ -14,6 +14,7 @@ import ast
 import inspect
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -32,6 +33,7 @@ DEFAULT_FILE: Final = Path("tailrace.toml")
 PREFIX: Final = "TAILRACE_"
 CLIENT_VARIABLES: Final = frozenset({"TAILRACE_URL", "TAILRACE_KEY", "TAILRACE_CONFIG"})
 """What the client commands read; no settings of a server."""
+WORKERS_MAX: Final = 256
 LEAST_KEY: Final = 16
 """The fewest characters of an API key."""
 _VISIBLE: Final = re.compile(r"[!-~]+")
@@ -81,6 +83,8 @@ class Settings:
     """Where the log is kept: `sqlite:///file.db`, `sqlite:////absolute/file.db` or `memory://`."""
     insecure: bool = False
     """Listen beyond loopback although there are no API keys."""
+    workers: int = 1
+    """Processes that serve the port, beside one that writes the SQLite file for them all (Linux); 1: one does both."""
     topics: TopicSettings = TopicSettings()
     access: AccessSettings = AccessSettings()
     log: LogLimits = LogLimits()
@@ -121,6 +125,7 @@ def check(chosen: Settings) -> Settings:
     """Answer settings that make sense together. Raises ConfigError."""
     if not 0 <= chosen.port <= 65_535:
         raise ConfigError(f"port is {chosen.port}: ports go from 0 (any) to 65535.")
+    _check_workers(chosen)
     _check_access(chosen.access)
     if not (is_loopback(chosen.host) or chosen.access.keys or chosen.insecure):
         raise ConfigError(
@@ -139,6 +144,20 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _check_workers(chosen: Settings) -> None:
+    if chosen.workers == 1:
+        return
+    if chosen.workers > WORKERS_MAX:
+        raise ConfigError(f"workers is {chosen.workers}: {WORKERS_MAX} are the most; one a processor core is enough.")
+    if sys.platform != "linux":
+        raise ConfigError("Several workers on one port need Linux: say --workers 1 here.")
+    if not chosen.store.startswith("sqlite:"):
+        raise ConfigError(
+            f"{chosen.workers} workers cannot share {chosen.store}, which lives in one process: use a store such as "
+            "sqlite:///tailrace.db, or say --workers 1."
+        )
 
 
 def _check_access(access: AccessSettings) -> None:

@@ -17,6 +17,7 @@ import uvicorn
 
 from tailrace.errors import ConfigError
 from tailrace.log.log import Log
+from tailrace.log.store import Store
 from tailrace.server.build import Site
 from tailrace.server.config import Settings
 from tailrace.server.protocol import Protocol
@@ -106,15 +107,23 @@ async def serve_until_stopped(
     settings: Settings, ready: Ready, make_site: Callable[[Settings, Log], Site] = Site
 ) -> None:
     """Open the store, serve, close the store."""
-    listening = listen(settings)
+    with contextlib.closing(listen(settings)) as listening:
+        await serve_store(await open_store(settings.store), settings, listening, ready, make_site)
+
+
+async def serve_store(
+    store: Store,
+    settings: Settings,
+    listening: socket.socket,
+    ready: Ready,
+    make_site: Callable[[Settings, Log], Site] = Site,
+) -> None:
+    """Serve an open store on a listening socket, then close the store."""
+    log = await Log.open(store, settings.log)
     try:
-        log = await Log.open(await open_store(settings.store), settings.log)
-        try:
-            await _serve(settings, make_site(settings, log), listening, ready)
-        finally:
-            await log.aclose()
+        await _serve(settings, make_site(settings, log), listening, ready)
     finally:
-        listening.close()
+        await log.aclose()
 
 
 async def _serve(settings: Settings, site: Site, listening: socket.socket, ready: Ready) -> None:
@@ -149,23 +158,45 @@ def _is_no_cut(record: logging.LogRecord) -> bool:
     return record.msg != "ASGI callable returned without completing response."
 
 
-def listen(settings: Settings) -> socket.socket:
-    """The listening socket. Raises ConfigError if the address cannot be had."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def listen(settings: Settings, *, shared: bool = False) -> socket.socket:
+    """The listening socket; `shared` with other processes that say so too. Raises ConfigError if it cannot be had."""
+    listening = bind(settings, shared=shared)
     if sys.platform == "linux":  # accepted sockets inherit both
         stalled = int(settings.http.send_timeout_seconds * 1000)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT_BYTES)
     try:
-        listening.bind((settings.host, settings.port))
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
-        raise ConfigError(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}.") from error
+        raise _cannot_listen(settings, error) from error
     listening.setblocking(False)
     return listening
+
+
+def bind(settings: Settings, *, shared: bool) -> socket.socket:
+    """A socket at the address to listen on. Raises ConfigError if it cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((settings.host, settings.port))
+    except OSError as error:
+        bound.close()
+        raise _cannot_listen(settings, error) from error
+    return bound
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> ConfigError:
+    return ConfigError(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}.")
+
+
+def url_of(listening: socket.socket) -> str:
+    """Where a socket is reached."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -180,8 +211,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _announce(server: Server, site: Site, listening: socket.socket, ready: Ready) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn has a flag and no event
         await asyncio.sleep(0.001)
-    host, port = listening.getsockname()[:2]
-    ready(Running(server, site, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"))
+    ready(Running(server, site, url_of(listening)))
 
 
 def _raise_file_limit() -> None:

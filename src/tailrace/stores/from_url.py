@@ -23,7 +23,7 @@ async def open_store(url: str) -> Store:
 
     Raises ConfigError for a URL that names no store, StoreUnusable or StoreLocked for a store that cannot be used.
     """
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, _ = url.partition("://")
     if not separator or scheme not in SCHEMES:
         raise ConfigError(
             f"{url!r} names no store: give memory:// or sqlite:///path/to/file.db.{nearest(scheme, SCHEMES)}"
@@ -32,8 +32,14 @@ async def open_store(url: str) -> Store:
         from tailrace.stores.memory import MemoryStore  # noqa: PLC0415 - only what is used is loaded
 
         return MemoryStore()
-    if not rest.startswith("/") or len(rest) == 1:
-        raise ConfigError(f"{url!r} names no file: a relative path has three slashes, as in sqlite:///tailrace.db.")
     from tailrace.stores.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is loaded
 
-    return await SqliteStore.open(Path(unquote(rest[1:])))
+    return await SqliteStore.open(sqlite_path(url))
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that `sqlite:///…` names. Raises ConfigError."""
+    rest = url.partition("://")[2]
+    if not rest.startswith("/") or len(rest) == 1:
+        raise ConfigError(f"{url!r} names no file: a relative path has three slashes, as in sqlite:///tailrace.db.")
+    return Path(unquote(rest[1:]))

@@ -291,3 +291,17 @@ DELETE FROM event_tags WHERE (tag, position) IN (
 
 -- remove_events: Remove events.
 DELETE FROM events WHERE position IN (SELECT value FROM json_each(:positions));
+
+-- ---- those who send their batches here -----------------------------------------------------------------------
+
+-- put_batch: Keep a sender's last batch: its number, its answer, and when.
+INSERT OR REPLACE INTO batches (sender, number, answer, recorded_at) VALUES (?, ?, ?, ?);
+
+-- batches: Each sender with the number of its last batch.
+SELECT json_group_array(json_array(sender, number)) FROM batches;
+
+-- batch: The answer to a sender's last batch.
+SELECT answer FROM batches WHERE sender = :sender;
+
+-- forget_batches: Forget the senders that have been silent since a moment.
+DELETE FROM batches WHERE recorded_at < :before;

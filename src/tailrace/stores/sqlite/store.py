@@ -10,44 +10,25 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-import msgspec
-
-from tailrace.core.position import Cursor
 from tailrace.core.retention import TopicConfig
-from tailrace.core.selection import Selection
-from tailrace.core.topic import is_pattern, matcher
-from tailrace.errors import StoreClosed, TailraceError, TopicNotFound
+from tailrace.errors import TailraceError
 from tailrace.log.log import wall_ms
-from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo
+from tailrace.log.store import Appended, Capabilities, Entry, Hint, Swept, TopicInfo
 from tailrace.stores.sqlite.appending import LEVELS
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.file import Lock, lock_and_prepare
-from tailrace.stores.sqlite.pages import Pages
-from tailrace.stores.sqlite.selecting import between
-from tailrace.stores.sqlite.statements import SQL
-from tailrace.stores.sqlite.writer import Writer
+from tailrace.stores.sqlite.reading import Reader, Reading, open_readers
+from tailrace.stores.sqlite.writer import Remember, Remembered, Writer, nothing_more
 
-_CAPABILITIES: Final = Capabilities("sqlite", LEVELS, survives=True)
-_READERS: Final = 2
-"""Threads that read, each with a connection of its own."""
-_WRITER_KIB: Final = 8 * 1024
-_READER_KIB: Final = 4 * 1024
-"""Pages of the file that a connection keeps in memory."""
+CAPABILITIES: Final = Capabilities("sqlite", LEVELS, survives=True)
+_CACHE_KIB: Final = 8 * 1024
+"""Pages of the file that the writing connection keeps in memory."""
 _CHECKPOINT_PAGES: Final = 1_000
 """Pages after which a commit brings what it wrote into the file itself."""
 _WAL_BYTES: Final = 16 * 1024 * 1024
 """What is left of a longer log of SQLite's own after a checkpoint."""
-_LISTED: Final = 1_000
-"""Topics that are fetched at a time."""
 
 _T = TypeVar("_T")
-_infos_decoder: Final = msgspec.json.Decoder(list[TopicInfo])
-_ends_decoder: Final = msgspec.json.Decoder(list[tuple[int, int]])
-
-
-class _Reader(NamedTuple):
-    connection: Connection
-    pages: Pages
 
 
 class _Opened(NamedTuple):
@@ -55,18 +36,16 @@ class _Opened(NamedTuple):
 
     lock: Lock
     writer: Writer
-    readers: list[_Reader]
+    readers: list[Reader]
 
 
-class SqliteStore:
+class SqliteStore(Reading):
     """A log in one file. Make it with `SqliteStore.open`; it belongs to the event loop it was opened in."""
 
     def __init__(self, opened: _Opened, writing: ThreadPoolExecutor) -> None:
+        super().__init__(opened.readers)
         self._opened = opened
-        self._idle = list(opened.readers)
         self._writing = writing
-        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="tailrace-reader")
-        self._closing: asyncio.Future[None] | None = None
         self._purging = False
         self._purge_later()
 
@@ -88,16 +67,22 @@ class SqliteStore:
     @property
     def capabilities(self) -> Capabilities:
         """Written or synced to disk; it survives."""
-        return _CAPABILITIES
-
-    # ---- writing ------------------------------------------------------------------------------------------
+        return CAPABILITIES
 
     async def append(self, entries: Sequence[Entry]) -> Appended:
         """See `Store.append`. If the caller goes away, the append under way is finished all the same."""
-        appended = await self._write(self._opened.writer.append, entries)
+        return await self.append_remembered(entries, nothing_more)
+
+    async def append_remembered(self, entries: Sequence[Entry], remember: Remember) -> Appended:
+        """Append, and in the same atomic step keep what `remember` makes of the outcome (on the writer's thread)."""
+        appended = await self._write(self._opened.writer.append, entries, remember)
         if appended.marks:
             self._purge_later()
         return appended
+
+    async def remembered(self) -> Sequence[Remembered]:
+        """What appends have had kept, by all who still may ask for it."""
+        return await self._write(self._opened.writer.remembered)
 
     async def configure(self, topic: str, config: TopicConfig) -> TopicInfo:
         """See `Store.configure`."""
@@ -131,49 +116,6 @@ class SqliteStore:
             with suppress(RuntimeError):  # closed since the line above
                 self._writing.submit(self._purge)
 
-    # ---- reading ------------------------------------------------------------------------------------------
-
-    async def tip(self) -> Cursor:
-        """See `Store.tip`."""
-        return await self._read(lambda reader: reader.pages.tip())
-
-    async def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
-        """See `Store.read`."""
-        return await self._read(lambda reader: reader.pages.read(selection, after, limit))
-
-    async def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
-        """See `Store.read_back`."""
-        return await self._read(lambda reader: reader.pages.read_back(selection, before, limit))
-
-    async def seek(self, moment: int) -> Cursor:
-        """See `Store.seek`."""
-        return await self._read(lambda reader: reader.pages.seek(moment))
-
-    async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
-        """See `Store.topics`."""
-        return await self._read(lambda reader: _list(reader.connection, pattern, after, limit))
-
-    async def describe(self, topic: str) -> TopicInfo:
-        """See `Store.describe`."""
-        found = [] if is_pattern(topic) else await self.topics(topic, limit=1)
-        for info in found:
-            return info
-        raise TopicNotFound(f"There is no topic {topic!r}.")
-
-    async def _read(self, ask: Callable[[_Reader], _T]) -> _T:
-        self._require_open()
-        return await asyncio.get_running_loop().run_in_executor(self._reading, self._ask, ask)
-
-    def _ask(self, ask: Callable[[_Reader], _T]) -> _T:
-        """On a reading thread; there are as many readers as threads, so one is always idle."""
-        reader = self._idle.pop()
-        try:
-            return ask(reader)
-        finally:
-            self._idle.append(reader)
-
-    # ---- the rest -----------------------------------------------------------------------------------------
-
     async def hints(self) -> AsyncIterator[Hint]:
         """None: nobody else writes here."""
         nobody: tuple[Hint, ...] = ()
@@ -189,17 +131,11 @@ class SqliteStore:
 
     def _close(self) -> None:
         """On the writer's thread, after all that it was asked to do."""
-        self._reading.shutdown(wait=True)
         try:
-            for reader in self._opened.readers:
-                reader.connection.close()
+            self._close_readers()
             self._opened.writer.close()
         finally:
             self._opened.lock.release()
-
-    def _require_open(self) -> None:
-        if self._closing is not None:
-            raise StoreClosed
 
 
 def _open(path: Path, clock: Callable[[], int]) -> _Opened:
@@ -207,32 +143,14 @@ def _open(path: Path, clock: Callable[[], int]) -> _Opened:
     with ExitStack() as undo:
         lock = lock_and_prepare(path, clock)
         undo.callback(lock.release)
-        connection = Connection(path, "mode=rw", cache_kib=_WRITER_KIB)
+        connection = Connection(path, "mode=rw", cache_kib=_CACHE_KIB)
         undo.callback(connection.close)
         connection.run("PRAGMA synchronous = FULL")
         connection.run(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.run(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        past = connection.json(_ends_decoder, SQL["epochs"])
-        ends = dict(past)
-        epoch = connection.row(tuple[int, int, int, int], SQL["log"])[0]
-        readers: list[_Reader] = []
-        for _ in range(_READERS):
-            reading = Connection(path, "mode=ro", cache_kib=_READER_KIB)
-            undo.callback(reading.close)
-            readers.append(_Reader(reading, Pages(reading, epoch, ends, clock)))
+        readers, ends = open_readers(path, clock)
+        for reader in readers:
+            undo.callback(reader.connection.close)
         opened = _Opened(lock, Writer(connection, ends, clock), readers)
         undo.pop_all()
         return opened
-
-
-def _list(connection: Connection, pattern: str, after: str, limit: int) -> list[TopicInfo]:
-    low, high = between(pattern)
-    match = matcher(pattern)
-    found: list[TopicInfo] = []
-    while True:
-        asked = {"low": low, "high": high, "beyond": after, "limit": min(limit, _LISTED)}
-        infos = connection.json(_infos_decoder, SQL["infos"], asked)
-        found += [info for info in infos if match(info.name)]
-        if len(found) >= limit or len(infos) < min(limit, _LISTED):
-            return found[:limit]
-        after = infos[-1].name

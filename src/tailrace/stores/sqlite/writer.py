@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
+
+import msgspec
 
 from tailrace.core.retention import Durability, TopicConfig
 from tailrace.errors import TailraceError, TopicNotFound
@@ -20,6 +22,25 @@ from tailrace.stores.sqlite.topics import Topic, Topics
 _PURGED: Final = 500
 """Events of deleted topics that one step removes, between which appends get their turn."""
 _SYNCHRONOUS: Final[Mapping[Durability, str]] = {"written": "NORMAL", "fsync": "FULL"}
+_REMEMBERED_MS: Final = 3_600_000
+"""How long the last answer of a sender is kept. A sender in doubt asks within seconds, or never."""
+
+
+class Remembered(NamedTuple):
+    """A sender's last batch: its number, and the answer it got or would have got."""
+
+    sender: str
+    number: int
+    answer: bytes
+
+
+Remember = Callable[[Appended], Sequence[Remembered]]
+"""What an append keeps beside its events, in the same atomic step."""
+
+
+def nothing_more(appended: Appended) -> Sequence[Remembered]:  # noqa: ARG001 - a `Remember`
+    """Remember nothing."""
+    return ()
 
 
 class Writer:
@@ -58,14 +79,27 @@ class Writer:
             raise
         self._topics.trim()
 
-    def append(self, entries: Sequence[Entry]) -> Appended:
+    def append(self, entries: Sequence[Entry], remember: Remember = nothing_more) -> Appended:
         """See `Store.append`."""
         tail = self._known_tail()
         self._topics.fetch({entry.topic for entry in entries}.union(*[{d.topic for d in e.drafts} for e in entries]))
         level = level_of(entries, self._topics)
         tail.recorded_at = max(tail.recorded_at, self._clock())
         with self._transaction(level):
-            return Appending(self._connection, self._pages, self._topics, tail, level).run(entries)
+            appended = Appending(self._connection, self._pages, self._topics, tail, level).run(entries)
+            for one in remember(appended):
+                self._connection.run(SQL["put_batch"], (*one, self._clock()))
+            return appended
+
+    def remembered(self) -> list[Remembered]:
+        """What `remember` had kept, as far as anybody may still ask for it; the rest is forgotten."""
+        with self._transaction("written"):
+            self._connection.run(SQL["forget_batches"], {"before": self._clock() - _REMEMBERED_MS})
+        found = self._connection.json(_batches_decoder, SQL["batches"])
+        return [
+            Remembered(sender, number, self._connection.row(tuple[bytes], SQL["batch"], {"sender": sender})[0])
+            for sender, number in found
+        ]
 
     def configure(self, name: str, config: TopicConfig) -> None:
         """See `Store.configure`."""
@@ -103,3 +137,6 @@ class Writer:
                 self._connection.run("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._connection.close()
+
+
+_batches_decoder: Final = msgspec.json.Decoder(list[tuple[str, int]])
