@@ -34,7 +34,7 @@ crash: $(VENV)/.dev ## kill -9 a writing server, CRASH_ROUNDS times (50)
 	$(BIN)/pytest -m crash -s tests/crash
 
 bench: $(VENV)/.dev ## the benchmarks; results are kept in benchmarks/results
-	cd benchmarks && for scenario in startup publish replay streams churn; do ../$(BIN)/python $$scenario.py || exit 1; done
+	cd benchmarks && for scenario in startup publish replay streams churn generator; do ../$(BIN)/python $$scenario.py || exit 1; done
 
 versions: $(VENV)/.dev ## the streams' tests on the oldest uvicorn we take and some between
 	@sh scripts/versions $(BIN)/python
