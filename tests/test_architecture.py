@@ -25,6 +25,7 @@ PARAMETERS_MAX = 5
 
 MANY_PARAMETERS: dict[str, str] = {
     "cli/__init__.py:serve": "one parameter an option of the command, as typer has it",
+    "cli/bench.py:bench": "the same",
     "cli/publish.py:publish": "the same",
     "cli/tail.py:tail": "the same",
 }

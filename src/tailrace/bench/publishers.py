@@ -174,7 +174,3 @@ def main() -> None:
             return  # whoever ordered is gone
         report = publishers.run()
     print(msgspec.json.encode(report).decode(), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -67,7 +67,7 @@ def order(target: Target, size: int, publishers: int, rate: float | None, second
 @contextmanager
 def publishing(ordered: Order) -> Iterator[Publishing]:
     """Connect publishers in a process of their own, and end it. Raises LoadFailed if they cannot connect."""
-    command = [sys.executable, "-m", "tailrace.bench.publishers"]
+    command = [sys.executable, "-c", "from tailrace.bench.publishers import main; main()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - it is ours
         try:
             yield Publishing(process, ordered)

@@ -73,13 +73,18 @@ class Place:
     topics: int = 1
     key: str | None = None
 
+    @property
+    def authority(self) -> str:
+        """Host and port as a URL has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def topic(self, number: int) -> str:
         return f"{self.prefix}/{number}"
 
 
 def tailrace(place: Place, *, gzip: bool = False, pids: tuple[int, ...] = ()) -> Target:
     """A Tailrace server, spoken to through its native door."""
-    host = f"{place.host}:{place.port}"
+    host = place.authority
     authorization = f"Bearer {place.key}" if place.key else None
 
     def subscribe(stream: int) -> bytes:

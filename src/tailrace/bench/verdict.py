@@ -23,7 +23,7 @@ class Verdict:
 
 
 def judge(target: Target, rounds: list[int], streams: Iterable[Stream]) -> Verdict:
-    """Judge all streams, if so many events were published in each lane; those that do not read are left out."""
+    """Judge all streams, if so many events were published in each lane; those that do not read yet are left out."""
     lanes: dict[int | None, list[tuple[int, int]]] = {}
     for lane, count in enumerate(rounds):
         lanes.setdefault(lane % target.topics, []).append((lane, count))
@@ -31,7 +31,7 @@ def judge(target: Target, rounds: list[int], streams: Iterable[Stream]) -> Verdi
     verdict = Verdict()
     for stream in streams:
         topic = target.followed(stream.number)
-        if stream.lagging and not stream.awake:
+        if stream.opening is not None or (stream.lagging and not stream.awake):
             continue
         if stream.lanes is None:
             verdict += _counted(stream, counts.get(topic, 0))

@@ -1,4 +1,4 @@
-"""The command line: `tailrace serve | publish | tail | topics | demo`.
+"""The command line: `tailrace serve | publish | tail | topics | demo | bench`.
 
 Each command loads only what it uses, because `serve` has to be ready in half a second. Errors are one sentence on
 stderr and exit code 1 (2 for a wrong call), never a traceback. Results go to stdout, everything else to stderr.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tailrace.cli.bench import bench
 from tailrace.cli.options import console
 from tailrace.cli.publish import publish
 from tailrace.cli.tail import tail
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command()(publish)
 app.command()(tail)
 app.add_typer(topics, name="topics")
+app.command()(bench)
 
 
 def main() -> None:
