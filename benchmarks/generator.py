@@ -55,7 +55,7 @@ def main() -> None:
 
 def blast(target: Target, count: int) -> dict[str, float]:
     """Events as fast as they can be read."""
-    streams = Streams(target, 1, lambda number: number % (count // 16) == 0)
+    streams = Streams(target, 1, lambda number: number % (count // 8) == 0)
     streams.open(range(count))
     order = socket.create_connection((target.host, target.port))
     zero, cpu = time.monotonic_ns(), time.process_time()

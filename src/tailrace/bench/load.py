@@ -25,7 +25,7 @@ LEVEL_SECONDS = 0.25
 """When all has come, so long is looked whether something comes again."""
 DRAIN_SECONDS = 120.0
 """How long deliveries may go on after the last event."""
-LOOKED_INTO_MIN = 16
+LOOKED_INTO_MIN = 8
 """Of so many streams every number is looked at: of all if there are no more, of every nth if there are."""
 JOINER_SECONDS = 5.0
 """How long a stream lives that is closed to be opened anew."""

@@ -6,6 +6,7 @@ a `Report`. One epoll loop over blocking sockets: they are read only when there 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import select
 import socket
@@ -21,6 +22,8 @@ from tailrace.bench.event import Template
 
 ANSWER_SECONDS = 30
 """How long an answer may take at the end."""
+SEND_SECONDS = 30
+"""How long connecting, or sending a request, may take."""
 _READ_BYTES = 65_536
 _SHOWN_BYTES = 300
 """How much of a refusal is told."""
@@ -105,6 +108,12 @@ class Publishers:
                 failure = f"{late} events have not been answered within {ANSWER_SECONDS} s"
         return Report(self._rounds, time.monotonic() - begun, dict(self._answers), failure)
 
+    def close(self) -> None:
+        """Close all connections."""
+        for publisher in self._connected.values():
+            publisher.socket.close()
+        self._poll.close()
+
     def _send_due(self, elapsed: float) -> float:
         """Send what is due; seconds until the next is. Events that no connection is free for are late."""
         rate = self._order.rate
@@ -154,9 +163,9 @@ class Publishers:
 
 
 def _connect(host: str, port: int) -> socket.socket:
-    connected = socket.create_connection((host, port), timeout=ANSWER_SECONDS)
+    connected = socket.create_connection((host, port), timeout=SEND_SECONDS)
     connected.settimeout(None)  # with a timeout, Python would poll before each call; the kernel's costs nothing
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", ANSWER_SECONDS, 0))
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected
 
@@ -169,8 +178,9 @@ def main() -> None:
     except OSError as error:
         report = Report([], failure=f"{order.host}:{order.port} cannot be published to: {error}")
     else:
-        print("ready", flush=True)
-        if not sys.stdin.buffer.readline():
-            return  # whoever ordered is gone
-        report = publishers.run()
+        with contextlib.closing(publishers):
+            print("ready", flush=True)
+            if not sys.stdin.buffer.readline():
+                return  # whoever ordered is gone
+            report = publishers.run()
     print(msgspec.json.encode(report).decode(), flush=True)

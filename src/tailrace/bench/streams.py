@@ -76,6 +76,7 @@ class Streams:
         self._looks = look
         self._poll = select.epoll()
         self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
         self._open: dict[int, Stream] = {}
         self._opening = 0
         self._zero_ns = 0
@@ -109,27 +110,30 @@ class Streams:
     def join(self, number: int, *, lagging: bool = False, joined: bool = False) -> Stream:
         """Ask for a stream; `read` sees to the rest. Raises LoadFailed."""
         try:
-            stream = Stream(number, self._connect(number, lagging=lagging), self._target.ready)
-            stream.socket.sendall(self._target.subscribe(number))
+            stream = Stream(number, self._ask(number, lagging=lagging), self._target.ready)
         except OSError as error:
             raise LoadFailed(f"stream {number} cannot be opened: {error}.") from error
         stream.joined = joined
-        stream.socket.setblocking(False)
         self._open[stream.socket.fileno()] = stream
         self._poll.register(stream.socket, select.EPOLLIN)
         self._opening += 1
         return stream
 
-    def _connect(self, number: int, *, lagging: bool) -> socket.socket:
+    def _ask(self, number: int, *, lagging: bool) -> socket.socket:
         host, port = self._target.host, self._target.port
-        local = host.startswith("127.") and number >= PORTS_OF_AN_ADDRESS
         connected = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        connected.settimeout(OPEN_SECONDS)
-        if lagging:
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LAGGARD_BUFFER_BYTES)
-        if local:
-            connected.bind((f"127.0.0.{1 + number // PORTS_OF_AN_ADDRESS}", 0))
-        connected.connect((host, port))
+        try:
+            connected.settimeout(OPEN_SECONDS)
+            if lagging:
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LAGGARD_BUFFER_BYTES)
+            if host.startswith("127.") and number >= PORTS_OF_AN_ADDRESS:
+                connected.bind((f"127.0.0.{1 + number // PORTS_OF_AN_ADDRESS}", 0))
+            connected.connect((host, port))
+            connected.sendall(self._target.subscribe(number))
+        except OSError:
+            connected.close()
+            raise
+        connected.setblocking(False)
         return connected
 
     def start(self, zero_ns: int) -> None:
@@ -169,12 +173,12 @@ class Streams:
             elif stream.decode is None:
                 self.wire_bytes += size
                 if stream.opening is not None:
-                    self._ready(stream, bytes(buffer[:size]))
+                    self._ready(stream, bytes(self._view[:size]))
                 elif count := buffer.count(marker, 0, size):
                     self._count(stream, buffer, size, count)
             else:
                 self.wire_bytes += size
-                self._look(stream, stream.decode(bytes(buffer[:size])))
+                self._look(stream, stream.decode(bytes(self._view[:size])))
         return watched
 
     def _count(self, stream: Stream, data: bytes | bytearray, size: int, count: int) -> None:
