@@ -11,7 +11,7 @@ from peers import asgi, c_loop, centrifugo, durable_streams, mercure, nchan, our
 from peers.peer import Peer, PeerMissing, Start
 
 PEERS: dict[str, Start] = {
-    "tailrace": ours.start,
+    "Tailrace": ours.start,
     "C write() loop": c_loop.start,
     "nchan": nchan.start,
     "sse-starlette": asgi.sse_starlette,

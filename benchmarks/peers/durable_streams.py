@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import Connection
+
 from peers.peer import FETCHED, Peer, PeerMissing, free_port, need, running
 from tailrace.bench import Target
 from tailrace.bench.target import request

@@ -63,9 +63,7 @@ def start(topics: int = 1) -> Iterator[Peer]:
             target = Target(
                 "127.0.0.1",
                 port,
-                subscribe=lambda n: request(
-                    "GET", f"/follow/t{n % topics}", host=host, accept="text/event-stream"
-                ),
+                subscribe=lambda n: request("GET", f"/follow/t{n % topics}", host=host, accept="text/event-stream"),
                 publish=lambda t, body: request(
                     "POST", f"/publish/t{t}", body, host=host, content_type="application/json"
                 ),

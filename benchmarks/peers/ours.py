@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from harness import server
+
 from peers.peer import Peer, raise_file_limit
 from tailrace.bench import tailrace
 from tailrace.bench.target import Place
