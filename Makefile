@@ -34,7 +34,7 @@ crash: $(VENV)/.dev ## kill -9 a writing server, CRASH_ROUNDS times (50)
 	$(BIN)/pytest -m crash -s tests/crash
 
 bench: $(VENV)/.dev ## the benchmarks; results are kept in benchmarks/results
-	cd benchmarks && for scenario in startup publish replay streams churn; do ../$(BIN)/python $$scenario.py || exit 1; done
+	cd benchmarks && for scenario in startup publish replay streams churn generator; do ../$(BIN)/python $$scenario.py || exit 1; done
 
 peers: $(VENV)/.dev ## other servers to be compared with, into benchmarks/.peers (needs cc, Node.js, apt-get)
 	$(BIN)/python benchmarks/peers/setup.py

@@ -44,7 +44,7 @@ def main() -> None:
     with stand_in() as target:
         figures |= blast(target, count)
     with stand_in() as target:
-        figures |= relay(target, count // 4, 64)
+        figures |= relay(target, count // 20, 64)
     with stand_in() as target:
         figures |= relay(target, count, 1)
     with stand_in() as target:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tailrace.bench import Figures, Load, Place, Target
 
 ANSWER_SECONDS = 30.0
+NOT_FOUND = 404
 GENERATOR_BUSY = 0.9
 """If reading takes this share of a core, it may be what is measured."""
 
@@ -80,21 +81,32 @@ def _own(topics: int, load: Load) -> Iterator[Target]:
 @contextmanager
 def _running(place: Place, pid: int | None, load: Load) -> Iterator[Target]:
     """A server that is there already, and goes on without our topics."""
-    import httpx2
-
     from tailrace.bench import tailrace
-    from tailrace.client.http import credentials
 
-    headers = credentials(place.key)
     try:
         yield tailrace(place, gzip=load.gzip, pids=() if pid is None else (pid,))
     finally:
+        if failure := _delete_topics(place):
+            said = f"The topics {place.prefix}/… could not be deleted: {failure}"
+            console().print(said, style="yellow", markup=False, soft_wrap=True)
+
+
+def _delete_topics(place: Place) -> str:
+    """Delete our topics; what kept us from it. Those that were never published to are not there."""
+    import httpx2
+
+    from tailrace.client.http import credentials, sentence
+
+    headers = credentials(place.key)
+    try:
         with httpx2.Client(base_url=f"http://{place.authority}", headers=headers, timeout=ANSWER_SECONDS) as client:
-            try:
-                for number in range(place.topics):
-                    client.delete(f"/api/v1/topics/{place.topic(number)}")
-            except httpx2.HTTPError as error:
-                console().print(f"{place.prefix} could not be deleted: {error}", style="yellow", markup=False)
+            for number in range(place.topics):
+                answer = client.delete(f"/api/v1/topics/{place.topic(number)}")
+                if answer.is_error and answer.status_code != NOT_FOUND:
+                    return sentence(answer)
+    except httpx2.HTTPError as error:
+        return str(error)
+    return ""
 
 
 def _place(url: str, topics: int, key: str | None) -> Place:
