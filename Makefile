@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TESTS ?= -n 2 --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check crash bench versions docs clean
+.PHONY: help run test lint check crash bench peers compare plots versions docs clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -34,10 +34,21 @@ crash: $(VENV)/.dev ## kill -9 a writing server, CRASH_ROUNDS times (50)
 	$(BIN)/pytest -m crash -s tests/crash
 
 bench: $(VENV)/.dev ## the benchmarks; results are kept in benchmarks/results
-	cd benchmarks && for scenario in startup publish replay streams churn generator; do ../$(BIN)/python $$scenario.py || exit 1; done
+	cd benchmarks && for scenario in startup publish replay streams churn drain generator; do ../$(BIN)/python $$scenario.py || exit 1; done
 
 versions: $(VENV)/.dev ## the streams' tests on the oldest uvicorn we take and some between
 	@sh scripts/versions $(BIN)/python
+
+peers: $(VENV)/.dev ## other servers to be compared with, into benchmarks/.peers (needs cc, Node.js, apt-get)
+	$(BIN)/python benchmarks/peers/setup.py
+
+SCENARIOS ?= fanout latency idle selections probe stalled storm idle_topics gzip_streams
+compare: $(VENV)/.dev ## Tailrace and its peers in the same run (SCENARIOS= to choose), then the page of results
+	cd benchmarks && for scenario in $(SCENARIOS); do ../$(BIN)/python $$scenario.py || exit 1; done
+	$(MAKE) plots
+
+plots: $(VENV)/.dev ## docs/benchmarks.md from the kept comparisons
+	$(BIN)/python benchmarks/plots.py
 
 docs: $(VENV)/.dev ## the generated part of the reference
 	$(BIN)/python scripts/reference.py

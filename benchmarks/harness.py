@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,10 +129,15 @@ def keep(scenario: str, figures: dict[str, float | int | str]) -> None:
     """Print figures and keep them, with machine and date."""
     for name, value in figures.items():
         print(f"  {name:44} {value:>12,.4g}" if isinstance(value, float) else f"  {name:44} {value:>12,}")
+    append(scenario, figures)
+
+
+def append(scenario: str, record: Mapping[str, object]) -> None:
+    """Keep a record with machine and date, beside the last ones."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{scenario}.json"
     kept = json.loads(path.read_text()) if path.exists() else []
-    kept.append({"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine(), **figures})
+    kept.append({"date": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine(), **record})
     path.write_text(json.dumps(kept[-10:], indent=1) + "\n")
 
 

@@ -34,6 +34,12 @@ def opened(wire: bytes, ready: bytes = b"ready") -> tuple[Opening, bytes]:
     return opening, rest
 
 
+def test_nothing_after_the_last_chunk_is_content() -> None:
+    chunked = Chunked()
+    assert chunked.feed(b"2\r\nhi\r\n0\r\n") == b"hi"
+    assert chunked.feed(b"\r\n") == b""
+
+
 def test_a_plain_stream_is_ready_where_it_says_so() -> None:
     opening, rest = opened(b"HTTP/1.1 200 OK\r\nx: y\r\n\r\n: ready\n\ndata")
     assert rest == b"\n\ndata"

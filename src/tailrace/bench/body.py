@@ -12,6 +12,8 @@ _GZIP = re.compile(rb"\r\ncontent-encoding: *gzip", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CRLF_BYTES = 2
+_REST = 1 << 62
+"""More bytes than will come."""
 
 Decode = Callable[[bytes], bytes]
 
@@ -50,6 +52,8 @@ class Chunked:
                 if newline:
                     self._left = int(self._line.partition(b";")[0], 16)
                     self._line = b""
+                    if not self._left:
+                        self._skip = _REST  # the last chunk: a server that ends a stream need not close it at once
         return b"".join(content)
 
 

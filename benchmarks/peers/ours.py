@@ -1,0 +1,22 @@
+"""Tailrace itself, with events in memory."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from harness import server
+
+from peers.peer import Peer, raise_file_limit
+from tailrace.bench import tailrace
+from tailrace.bench.target import Place
+
+
+@contextlib.contextmanager
+def start(topics: int = 1, *, gzip: bool = False) -> Iterator[Peer]:
+    """`tailrace serve --store memory://`; with `gzip`, each stream offers it."""
+    raise_file_limit()
+    with server("memory", "--log-level", "error") as running:
+        pids = (running.process.pid,)
+        place = Place("127.0.0.1", running.port, topics=topics)
+        yield Peer(running.port, pids, tailrace(place, gzip=gzip, pids=pids))
