@@ -40,6 +40,7 @@ SELECTIONS = (
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns, pieces and readers so small that everything is cut in the middle."""
     monkeypatch.setattr(pump, "SOCKETS", 2)
+    monkeypatch.setattr(pump, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(pump, "LATE", 1)
     monkeypatch.setattr(late, "READERS", 2)
     monkeypatch.setattr(late, "READ_EVENTS", 7)

@@ -16,12 +16,14 @@ from tailrace.fanout.cohort import Cohort
 from tailrace.fanout.dialect import Dialect, Frames
 from tailrace.fanout.heartbeat import TICK_SECONDS, Stalls, Wheel
 from tailrace.fanout.member import Member
-from tailrace.fanout.pump import SOCKETS, Pump
+from tailrace.fanout.pump import Pump
 from tailrace.log.log import Log
 from tailrace.log.store import Page
 
 logger = logging.getLogger(__name__)
 
+DRAINED: Final = 64
+"""Streams that are told to drain before others have their turn."""
 STALL_CHECKS: Final = 8
 """How often within the send timeout streams are looked at for one that takes nothing."""
 
@@ -138,7 +140,7 @@ class Fanout:
             if not member.gone:
                 wait = usual // 2 + secrets.randbelow(usual + 1)
                 member.finish(member.cohort.frames.dialect.drain(wait))
-            if number % SOCKETS == SOCKETS - 1:
+            if number % DRAINED == DRAINED - 1:
                 await asyncio.sleep(0)
 
     async def wait_empty(self) -> None:

@@ -79,33 +79,31 @@ class Late:
         """A member's stream is over."""
         self._known.pop(member, None)
 
-    def serve_next(self) -> int:
-        """Give the next one a piece; level with the log, it joins its cohort. Answers how many bytes it got."""
+    def serve_next(self) -> None:
+        """Give the next one a piece; level with the log, it joins its cohort."""
         member = self._members.popleft()
         place = member.place
         if place is None or member.gone or member.paused:  # one that is paused comes again when it is not
             self._known.pop(member, None)
-            return 0
-        size = 0
+            return
         if (page := self._next_known(member, place.cursor)) is not None:
-            size = self.give(member, page)
+            self.give(member, page)
             if member in self._known:
                 self.read(member)
         elif place.cursor < self._tail.tip:
             piece = self._pieces.get((member.cohort, place.cursor.position))
             if piece is not None and self._tail.keeps(place.cursor):
-                size = self._write(member, piece)
+                self._write(member, piece)
             else:
                 page = self._tail.after(member.cohort.selection, place.cursor)
                 if page is None:
                     self.read(member)
-                    return 0
-                size = self.give(member, page)
+                    return
+                self.give(member, page)
         self._settle(member)
-        return size
 
-    def give(self, member: Member, page: Page, opening: bytes = b"") -> int:
-        """Write a page to one member that reads by itself; of a long one, a piece. Answers how many bytes it got."""
+    def give(self, member: Member, page: Page, opening: bytes = b"") -> None:
+        """Write a page to one member that reads by itself; of a long one, a piece."""
         place, cohort = member.place, member.cohort
         assert place is not None
         before = place.cursor
@@ -125,9 +123,9 @@ class Late:
             if len(self._pieces) >= PIECES:
                 self._pieces.clear()
             self._pieces[cohort, before.position] = piece
-        return self._write(member, piece)
+        self._write(member, piece)
 
-    def _write(self, member: Member, piece: _Piece) -> int:
+    def _write(self, member: Member, piece: _Piece) -> None:
         page, chunk = piece
         assert member.place is not None
         member.place.cursor = page.last
@@ -137,7 +135,6 @@ class Late:
             self._fanout.delivered(len(page.events), len(chunk), int(page.last == self._tail.tip))
         if page.closed:
             member.finish(b"")
-        return len(chunk)
 
     def _keep(self, member: Member, known: _Known) -> None:
         """Keep what is left of a page from the store, if there is room, and read what comes after it."""

@@ -1,6 +1,6 @@
 """The one writer of all streams.
 
-At most `SOCKETS` sockets are written in one turn of the event loop, over all cohorts in turns, then everybody else has
+Sockets are written for `TURN_SECONDS` in one turn of the event loop, over all cohorts in turns, then everybody else has
 theirs: requests, publishes, other cohorts. What is published meanwhile gathers behind the pass in hand and is written
 with the next one, as one piece. So under load the batch grows by itself, and when idle nothing waits. Members that
 are behind are served in between, each a bounded piece at a time.
@@ -9,6 +9,7 @@ are behind are served in between, each a bounded piece at a time.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -21,11 +22,13 @@ from tailrace.log.store import Page
 if TYPE_CHECKING:
     from tailrace.fanout.fanout import Fanout
 
-SOCKETS: Final = 64
-"""The most sockets written in one turn, about half a millisecond: a request between takes three turns or four."""
+TURN_SECONDS: Final = 0.0004
+"""How long a turn lasts. Time, not a count: a send costs 6 to 16 microseconds, and a request waits for two turns."""
+SOCKETS: Final = 16
+"""Sockets of one cohort that are written before the clock is looked at, and another cohort has its turn."""
 SOCKET_BYTES: Final = 16 * 1024
 """A socket that is written more than this counts as several."""
-LATE: Final = 4
+LATE: Final = 2
 """Members that are behind and are served in every turn, however much the cohorts have to be written."""
 
 
@@ -39,6 +42,7 @@ class Pump:
         self._cohorts: deque[Cohort] = deque()
         self.late = Late(fanout)
         self._turning = False
+        self._now = self._loop.time()
         self._events = self._bytes = self._newest = 0  # written in this turn; the last: to how many the newest event
 
     # ---- what is to be done -------------------------------------------------------------------------------
@@ -59,47 +63,51 @@ class Pump:
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        left = SOCKETS
+        clock, cohorts, late = time.perf_counter, self._cohorts, self.late
+        end = clock() + TURN_SECONDS
+        self._now = self._loop.time()
         self._events = self._bytes = self._newest = 0
-        for _ in range(len(self._cohorts)):
-            if left <= 0:
+        while cohorts:
+            self._pass(cohorts.popleft())
+            if clock() >= end:
                 break
-            left -= self._pass(self._cohorts.popleft(), left)
         if self._events:
             self._fanout.delivered(self._events, self._bytes, self._newest)
-        for served in range(len(self.late)):
-            if left <= 0 and served >= LATE:
-                break
-            left -= 1 + self.late.serve_next() // SOCKET_BYTES
+        served = 0
+        while late and (served < LATE or clock() < end):
+            late.serve_next()
+            served += 1
         self._turning = False
-        if self._cohorts or self.late:
+        if cohorts or late:
             self._go_on()
 
     # ---- a pass over a cohort -----------------------------------------------------------------------------
 
-    def _pass(self, cohort: Cohort, most: int) -> int:
-        """Write a page to some more members; answer how much of the turn that took."""
+    def _pass(self, cohort: Cohort) -> None:
+        """Write a page to some more members."""
         if cohort.chunk is None and not self._begin(cohort):
-            return 1
-        assert cohort.chunk is not None
-        weight = 1 + len(cohort.shared or cohort.chunk) // SOCKET_BYTES
-        start = cohort.at
-        end = cohort.at = min(len(cohort.members), start + max(1, most // weight))
-        members = cohort.members[start:end]
+            return
+        members = cohort.members
+        start, last = cohort.at, len(members)
+        if last > 1:
+            chunk = cohort.shared or cohort.chunk
+            assert chunk is not None
+            last = min(last, start + max(1, SOCKETS * SOCKET_BYTES // max(len(chunk), SOCKET_BYTES)))
+            cohort.at = last
+            members = members[start:last]
         written, size = _write_packed(cohort, members) if cohort.shared else _write(cohort, members)
         if cohort.events:
             self._events += cohort.events * written
             self._bytes += size
             if not cohort.dirty:
                 self._newest += written
-        if end < len(cohort.members):
+        if last < len(cohort.members):
             self._cohorts.append(cohort)
-        else:
-            cohort.written_at = self._loop.time()
-            if cohort.events:
-                cohort.told, cohort.told_at = cohort.reading.cursor.position, cohort.written_at
-            self._end(cohort)
-        return (end - start) * weight
+            return
+        cohort.written_at = self._now
+        if cohort.events:
+            cohort.told, cohort.told_at = cohort.reading.cursor.position, self._now
+        self._end(cohort)
 
     def _begin(self, cohort: Cohort) -> bool:
         """Take the next page in hand. False if there is none, or none yet."""
