@@ -22,9 +22,9 @@ from tailrace.log.store import Page
 if TYPE_CHECKING:
     from tailrace.fanout.fanout import Fanout
 
-TURN_SECONDS: Final = 0.0004
+TURN_SECONDS: Final = 0.0002
 """How long a turn lasts. Time, not a count: a send costs 6 to 16 microseconds, and a request waits for two turns."""
-SOCKETS: Final = 16
+SOCKETS: Final = 8
 """Sockets of one cohort that are written before the clock is looked at, and another cohort has its turn."""
 SOCKET_BYTES: Final = 16 * 1024
 """A socket that is written more than this counts as several."""
