@@ -28,7 +28,7 @@ SOCKETS: Final = 8
 """Sockets of one cohort that are written before the clock is looked at, and another cohort has its turn."""
 SOCKET_BYTES: Final = 16 * 1024
 """A socket that is written more than this counts as several."""
-LATE: Final = 2
+LATE: Final = 1
 """Members that are behind and are served in every turn, however much the cohorts have to be written."""
 
 

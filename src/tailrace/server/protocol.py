@@ -112,7 +112,23 @@ class _Handover:
         transport = protocol.transport
         successor.connection_made(transport)
         transport.set_protocol(successor)
-        return _Return(protocol) if keep_alive else _close
+        take_back = _Return(protocol) if keep_alive else _close
+        _let_go(protocol, cycle)
+        return take_back
+
+
+def _let_go(protocol: Protocol, cycle: RequestResponseCycle) -> None:
+    """Undo what holds uvicorn's objects together, so that they are freed at once: collecting them later would be too
+    late, for a crowd of streams opens between two collections.
+    """
+    cycle.on_response = _nothing
+    cycle.scope.pop("extensions", None)
+    held: Any = protocol  # its fields are not meant to be empty
+    held.parser = held.cycle = held.scope = held.headers = None
+
+
+def _nothing() -> None:
+    pass
 
 
 def _is_settled(protocol: Protocol, cycle: RequestResponseCycle) -> bool:
