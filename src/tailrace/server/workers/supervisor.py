@@ -169,7 +169,8 @@ class Keeper:
             try:
                 await self._launch()
             except TailraceError as error:
-                logger.warning("a %s did not start: %s", self._role, error.sentence)
+                if not self._stopping.is_set():  # else it is we who ended it
+                    logger.warning("a %s did not start: %s", self._role, error.sentence)
 
     async def _launch(self) -> None:
         pipe = asyncio.subprocess.PIPE
