@@ -271,6 +271,18 @@ class StoreClosed(Unavailable):
     code = "store_closed"
 
 
+class NotOpen(TailraceError):
+    """The log is not open: use it inside `async with log:`, or give the application its lifespan."""
+
+    code = "not_open"
+
+
+class WrongLoop(TailraceError):
+    """The log belongs to another event loop."""
+
+    code = "wrong_loop"
+
+
 class ConfigError(TailraceError):
     """The configuration is not valid."""
 

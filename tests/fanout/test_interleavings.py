@@ -136,7 +136,7 @@ class World:
         page = await self.log.read(selection, after, 3)
         socket = Socket()
         socket.room = room
-        member = Member(place)
+        member = Member(place, "somebody", 0)
         member.outlet, socket.member = socket, member
         self.fanout.open(member, Asked(selection, DIALECTS["data"], 15.0, gzip, chunked=False), after, page)
         self.readers.append(Reader(socket, member, selection, after, gzip))

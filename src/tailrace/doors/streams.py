@@ -15,12 +15,14 @@ from tailrace.core.selection import Selection
 from tailrace.doors.asgi import Call, start
 from tailrace.doors.limits import DoorLimits
 from tailrace.doors.metrics import Metrics
+from tailrace.fanout.cohort import first_piece
 from tailrace.fanout.dialect import Dialect
 from tailrace.fanout.fanout import Asked, Delivery, Fanout, FanoutLimits
 from tailrace.fanout.member import Member
 from tailrace.fanout.sink import EXTENSION, AsgiSink, Handover
-from tailrace.log.log import Log
+from tailrace.log.log import Log, wall_ms
 from tailrace.log.store import Gap, Page
+from tailrace.wire import sse
 
 HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -79,6 +81,10 @@ class Streams:
         """Drop one stream without a word, as a broken network would; False if there is none of that id."""
         return self.fanout.cut(connection)
 
+    def dismiss(self, connection: str) -> bool:
+        """End one stream for good, and tell it so; False if there is none of that id."""
+        return self.fanout.dismiss(connection)
+
     async def look(self, selection: Selection, after: Cursor) -> Page:
         """The first page of a stream. Raises what reading the store raises.
 
@@ -97,14 +103,15 @@ class Streams:
         if call.method == "HEAD":
             await call.send({"type": "http.response.body", "body": b""})
             return
-        member = Member(self.log.reading(opening.after))
-        chunked = _taken_over(call, member)
+        member = Member(self.log.reading(opening.after), call.grant.subject, wall_ms())
+        begun = await _probed(call, first_piece(sse.OK, gzip=opening.gzip))
+        chunked = _taken_over(call, member, begun)
         asked = Asked(opening.selection, opening.dialect, opening.heartbeat, opening.gzip, chunked)
-        if asked.chunked:
-            self.fanout.open(member, asked, opening.after, opening.page)
-        else:
-            sink = member.outlet = AsgiSink(call.bare_send(), member)
-            self.fanout.open(member, asked, opening.after, opening.page)
+        sink = None if chunked else AsgiSink(call.bare_send(), member)
+        if sink is not None:
+            member.outlet = sink
+        self.fanout.open(member, asked, opening.after, opening.page, begun=begun is not None)
+        if sink is not None:
             await sink.run(call.until_gone)
 
     def _delivered(self, delivery: Delivery) -> None:
@@ -121,13 +128,31 @@ class Streams:
         await self.fanout.aclose()
 
 
-def _taken_over(call: Call, member: Member) -> bool:
-    handover: Handover | None = (call.scope.get("extensions") or {}).get(EXTENSION)
-    take_back = handover(member) if handover else None
+async def _probed(call: Call, piece: bytes) -> bytes | None:
+    """Send the first piece of a stream through what stands between the server and us; None if nothing does.
+
+    Middleware may change what goes through it, or hold it back. So the connection is taken over only if the piece has
+    come out at the other end, at once and as it was.
+    """
+    handover, send = _handover(call), call.bare_send()
+    if handover is None or handover.is_own(send):
+        return None
+    await send({"type": "http.response.body", "body": piece, "more_body": True})
+    return piece
+
+
+def _taken_over(call: Call, member: Member, probe: bytes | None) -> bool:
+    handover = _handover(call)
+    take_back = handover(member, probe) if handover else None
     if take_back is None:
         return False
     member.returns_by(take_back)
     return True
+
+
+def _handover(call: Call) -> Handover | None:
+    offered: Handover | None = (call.scope.get("extensions") or {}).get(EXTENSION)
+    return offered
 
 
 def gap_fields(gap: Gap) -> dict[str, object]:

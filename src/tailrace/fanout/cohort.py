@@ -181,7 +181,7 @@ class Cohort:
 
     def first(self, body: bytes) -> bytes:
         """The first piece of a member's stream, in the cohort's encoding."""
-        return body if self.window is None else HEADER + stored(body)
+        return first_piece(body, gzip=self.window is not None)
 
     def alone(self, body: bytes) -> bytes:
         """A piece for one member, in the cohort's encoding."""
@@ -195,3 +195,8 @@ class Cohort:
     def terminator(self) -> bytes:
         """What ends the response."""
         return b"0\r\n\r\n" if self.asked.chunked else b""
+
+
+def first_piece(body: bytes, *, gzip: bool) -> bytes:
+    """How a stream begins, compressed or not."""
+    return HEADER + stored(body) if gzip else body

@@ -49,6 +49,10 @@ class Dialect(Protocol):
         """All topics are closed: this is the end."""
         ...
 
+    def dismissed(self) -> bytes:
+        """The server ends this stream, and its reader shall not come back."""
+        ...
+
 
 def chunk(body: bytes) -> bytes:
     """A piece of an HTTP/1.1 body that comes in chunks (RFC 9112 section 7.1). An empty one would be its end."""

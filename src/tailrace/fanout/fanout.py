@@ -98,14 +98,17 @@ class Fanout:
 
     # ---- streams come and go ------------------------------------------------------------------------------
 
-    def open(self, member: Member, asked: Asked, after: Cursor, page: Page) -> None:
-        """Begin to serve a member that has its outlet: from `after`, with its first page, and then with what comes."""
+    def open(self, member: Member, asked: Asked, after: Cursor, page: Page, *, begun: bool = False) -> None:
+        """Begin to serve a member that has its outlet: from `after`, with its first page, and then with what comes.
+
+        `begun`: the first piece of its stream has been sent (`cohort.py: first_piece`).
+        """
         opening = asked.dialect.opening(member.id, after, self._limits.retry_milliseconds)
         member.cohort = cohort = self._cohort(asked)
         cohort.users += 1
         self._members[member.id] = member
         self._empty.clear()
-        self.pump.late.give(member, page, opening)
+        self.pump.late.give(member, page, opening, begun=begun)
         self.pump.catch_up(member)
 
     def detach(self, member: Member) -> None:
@@ -130,6 +133,18 @@ class Fanout:
         if member is not None:
             member.cut()
         return member is not None
+
+    def dismiss(self, connection: str) -> bool:
+        """End one stream for good, and tell it so; False if there is none of that id."""
+        member = self._members.get(connection)
+        if member is None or member.gone:
+            return False
+        member.finish(member.cohort.frames.dialect.dismissed())
+        return True
+
+    def members(self) -> list[Member]:
+        """The streams that are open."""
+        return [member for member in self._members.values() if not member.gone]
 
     # ---- the end ------------------------------------------------------------------------------------------
 

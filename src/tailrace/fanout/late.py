@@ -102,8 +102,8 @@ class Late:
                 self.give(member, page)
         self._settle(member)
 
-    def give(self, member: Member, page: Page, opening: bytes = b"") -> None:
-        """Write a page to one member that reads by itself; of a long one, a piece."""
+    def give(self, member: Member, page: Page, opening: bytes = b"", *, begun: bool = False) -> None:
+        """Write a page to one member that reads by itself; of a long one, a piece. See `Fanout.open`."""
         place, cohort = member.place, member.cohort
         assert place is not None
         before = place.cursor
@@ -117,7 +117,7 @@ class Late:
             page = Page(events, last, page.gap)
         page = place.take(page)
         body = cohort.encode(page)
-        packed = cohort.first(opening + body) if opening else cohort.alone(body)
+        packed = cohort.first(opening + body) if opening and not begun else cohort.alone(opening + body)
         piece = _Piece(page, cohort.framed(packed))
         if not whole and page.gap is None and not opening:
             if len(self._pieces) >= PIECES:

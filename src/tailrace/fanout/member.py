@@ -23,20 +23,25 @@ HELD_BYTES: Final = 64 * 1024
 
 
 class Member(asyncio.Protocol):
-    """A stream of `cohort`.
+    """A stream of `cohort`, opened by `subject` at `opened_at` (milliseconds since 1970).
 
     `ready`: it stands in the cohort, and its socket takes bytes. `place`: where it reads by itself, None while it
     stands in the cohort. `gone`: its stream is over, whether or not its connection is closed already. `inside`: it
     shares the cohort's compressed stream.
     """
 
-    __slots__ = ("_held", "_take_back", "cohort", "gone", "id", "inside", "outlet", "paused", "place", "ready")
+    __slots__ = (
+        *("_held", "_take_back", "cohort", "gone", "id", "inside", "opened_at", "outlet", "paused", "place", "ready"),
+        "subject",
+    )
 
     cohort: Cohort
     outlet: Outlet
 
-    def __init__(self, place: Reading) -> None:
+    def __init__(self, place: Reading, subject: str, opened_at: int) -> None:
         self.id = secrets.token_urlsafe(12)
+        self.subject = subject
+        self.opened_at = opened_at
         self.place: Reading | None = place
         self.ready = False
         self.paused = False

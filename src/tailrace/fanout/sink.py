@@ -25,8 +25,14 @@ TakeBack = Callable[[asyncio.Transport, bytes], None]
 class Handover(Protocol):
     """What the extension is: called once the response has started."""
 
-    def __call__(self, successor: asyncio.Protocol) -> TakeBack | None:
-        """Make `successor` the connection's protocol (its `connection_made` is called). None: not possible now."""
+    def is_own(self, send: Send) -> bool:
+        """Whether `send` is the server's own, so that nothing stands between it and the caller."""
+        ...
+
+    def __call__(self, successor: asyncio.Protocol, probe: bytes | None = None) -> TakeBack | None:
+        """Make `successor` the connection's protocol (its `connection_made` is called). None: not possible now, or
+        `probe`, which was sent as a piece of the body, is not what the server was given last.
+        """
         ...
 
 

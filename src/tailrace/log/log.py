@@ -22,7 +22,6 @@ from tailrace.log.limits import LogLimits
 from tailrace.log.store import Appended, Entry, Page, Receipt, Store
 from tailrace.log.tail import Tail
 from tailrace.log.wakeup import Wakeup
-from tailrace.log.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -114,10 +113,6 @@ class Log:
             if isinstance(result, BaseException) and not isinstance(result, TailraceError):
                 raise result
         return [result for result in results if isinstance(result, Receipt | TailraceError)]
-
-    def work(self, topic: str, *, name: str, stages: Sequence[str] = ()) -> Work:
-        """Tell a long piece of work as typed events (`log/work.py`): `async with log.work(…) as work`."""
-        return Work(self, topic, name, stages)
 
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Receipt | TailraceError]:
         try:

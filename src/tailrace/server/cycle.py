@@ -59,6 +59,10 @@ class Cycle(RequestResponseCycle):
 
     start: HTTPResponseStartEvent | None = None
     """The head of an answer whose body is not known yet."""
+    newest: bytes | None = None
+    """The piece of a body that was sent last."""
+    given_away = False
+    """The connection is another's now; middleware that ends the response finds that nothing is left to end."""
     at_once: AtOnce | None = None
     """What answers this request without a task, until it has begun to."""
 
@@ -83,6 +87,8 @@ class Cycle(RequestResponseCycle):
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send a part of the answer; see the ASGI specification."""
+        if self.given_away:
+            return
         if message["type"] == "http.response.start":
             if not self.response_started and self.start is None and _says_length(message):
                 self.start = message
@@ -92,6 +98,8 @@ class Cycle(RequestResponseCycle):
             if self._write_whole(start, message):
                 return
             await super().send(start)
+        elif message["type"] == "http.response.body":
+            self.newest = message.get("body")
         await super().send(message)
 
     def _write_whole(self, start: HTTPResponseStartEvent, message: ASGISendEvent) -> bool:

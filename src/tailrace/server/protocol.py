@@ -10,6 +10,7 @@ refused, and everything works as under any other server (`tests/server/test_hand
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -18,7 +19,7 @@ from tailrace.fanout.sink import EXTENSION, TakeBack
 from tailrace.server.cycle import AtOnce, Cycle, small_length
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
+    from starlette.types import Scope, Send
     from uvicorn._types import ASGI3Application
 
 
@@ -54,9 +55,10 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         if isinstance(self.cycle, Cycle):
             return
-        if type(self.cycle) is RequestResponseCycle:
-            self.cycle.__class__ = Cycle  # uvicorn has no other place to say which class its cycles are of
-        offered: Any = {EXTENSION: _Handover(self, self.cycle)}  # uvicorn's type knows only dicts in it
+        if type(self.cycle) is not RequestResponseCycle:
+            return
+        self.cycle.__class__ = Cycle  # uvicorn has no other place to say which class its cycles are of
+        offered: Any = {EXTENSION: _Handover(self, cast("Cycle", self.cycle))}  # uvicorn's type knows only dicts in it
         self.scope["extensions"] = offered
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -90,15 +92,19 @@ class _Handover:
 
     __slots__ = ("_cycle", "_protocol")
 
-    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
+    def __init__(self, protocol: Protocol, cycle: Cycle) -> None:
         self._protocol = protocol
         self._cycle = cycle
 
-    def __call__(self, successor: asyncio.Protocol) -> TakeBack | None:
-        """Make `successor` the connection's protocol; None if that is not possible now."""
+    def is_own(self, send: Send) -> bool:
+        """Whether `send` is the request's own."""
+        return getattr(send, "__self__", None) is self._cycle
+
+    def __call__(self, successor: asyncio.Protocol, probe: bytes | None = None) -> TakeBack | None:
+        """Make `successor` the connection's protocol; None if that is not possible now, or `probe` has not come."""
         protocol, cycle = self._protocol, self._cycle
         try:
-            if not _is_settled(protocol, cycle):
+            if not _is_settled(protocol, cycle) or (probe is not None and cycle.newest != probe):
                 return None
             keep_alive = cycle.keep_alive
             # From here on uvicorn is done with the request, as if it had been answered in full.
@@ -117,10 +123,11 @@ class _Handover:
         return take_back
 
 
-def _let_go(protocol: Protocol, cycle: RequestResponseCycle) -> None:
+def _let_go(protocol: Protocol, cycle: Cycle) -> None:
     """Undo what holds uvicorn's objects together, so that they are freed at once: collecting them later would be too
     late, for a crowd of streams opens between two collections.
     """
+    cycle.given_away = True
     cycle.on_response = _nothing
     cycle.scope.pop("extensions", None)
     held: Any = protocol  # its fields are not meant to be empty
@@ -164,3 +171,17 @@ class _Return:
 def _close(transport: asyncio.Transport, _: bytes) -> None:
     """The client does not want another answer on this connection."""
     transport.close()
+
+
+def adopt() -> bool:
+    """Have the uvicorn that is about to serve in this thread hand connections over; False if there is none.
+
+    For a lifespan's start: uvicorn has no way to be told, but its signal handlers are its own by then, and it looks for
+    the class of its connections afterwards. One that was told to use another protocol than httptools is left alone.
+    """
+    config = getattr(getattr(signal.getsignal(signal.SIGINT), "__self__", None), "config", None)
+    if getattr(config, "http_protocol_class", None) is not HttpToolsProtocol:
+        return False
+    assert config is not None
+    config.http_protocol_class = Protocol
+    return True

@@ -37,6 +37,18 @@ async def open_store(url: str) -> Store:
     return await SqliteStore.open(sqlite_path(url))
 
 
+async def open_shared(url: str, limits: LogLimits) -> Store:
+    """Open a store that other processes open too, all alike. Raises what `open_store` does.
+
+    A `memory://` log is each process's own.
+    """
+    if not url.startswith("sqlite:"):
+        return await open_store(url)
+    from tailrace.stores.sqlite_remote import SharedStore  # noqa: PLC0415 - only what is used is loaded
+
+    return await SharedStore.open_shared(sqlite_path(url), limits)
+
+
 def sqlite_path(url: str) -> Path:
     """The file that `sqlite:///…` names. Raises ConfigError."""
     rest = url.partition("://")[2]

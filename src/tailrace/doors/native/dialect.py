@@ -15,6 +15,9 @@ from tailrace.doors.streams import gap_fields
 from tailrace.log.store import Gap
 from tailrace.wire import sse
 
+ENDED: Final = "end"
+"""The id of a final end: a browser that reconnects with it is told for good that there is nothing (204)."""
+
 
 class NativeDialect:
     """Events as their data, or as CloudEvents envelopes."""
@@ -52,6 +55,11 @@ class NativeDialect:
     def closed(self) -> bytes:
         """`tailrace.end`, for good."""
         return end("closed", None)
+
+    def dismissed(self) -> bytes:
+        """`tailrace.end`, with an id by which a browser that comes back all the same is known, and told 204."""
+        data = msgspec.json.encode({"reason": "closed_by_server", "retry": None})
+        return sse.control("tailrace.end", data, cursor=ENDED)
 
 
 DIALECTS: Final[dict[sse.Format, NativeDialect]] = {

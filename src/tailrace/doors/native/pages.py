@@ -24,6 +24,7 @@ from tailrace.doors.native.params import SELECTING, STARTING, Format, Params
 from tailrace.doors.streams import Streams, gap_fields
 from tailrace.errors import InvalidParameter
 from tailrace.log.log import Log
+from tailrace.log.starting import starting_at
 from tailrace.log.store import Gap
 from tailrace.wire import jsonlines
 
@@ -118,7 +119,7 @@ class History:
             return None
         if text == "latest":
             raise InvalidParameter(f"{name} must be a cursor, earliest or an RFC 3339 time.")
-        cursor = await ask.position(text, self._log)
+        cursor = await starting_at(text, self._log)
         if name == "until" and ":" in text:  # a time: the first event at or after it is out
             return Cursor(cursor.epoch, cursor.position + 1)
         return cursor

@@ -10,21 +10,19 @@ from typing import Literal
 
 import msgspec
 
-from tailrace.core.event import parse_time
 from tailrace.core.filter import Filter
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.doors.access import QUERY_NAMES
 from tailrace.doors.asgi import Call
 from tailrace.doors.encoding import Compression
-from tailrace.errors import InvalidCursor, InvalidEvent, InvalidJson, InvalidParameter, UnknownParameter, nearest
+from tailrace.errors import InvalidJson, InvalidParameter, UnknownParameter, nearest
 from tailrace.log.log import Log
+from tailrace.log.starting import starting_at
 
 Format = Literal["data", "envelope"]
 SELECTING = ("topics", "types", "tags", "filter")
 STARTING = ("from", "last_event_id", "lastEventId")
-ENDED = "end"
-"""The id of a final error: a browser that reconnects with it is told for good that there is nothing (204)."""
 
 
 class Params:
@@ -137,32 +135,7 @@ def resumed(params: Params, call: Call) -> str | None:
 
 async def starting(params: Params, call: Call, log: Log, default: str = "latest") -> Cursor:
     """Where the caller starts: where it was, else `from`. Raises InvalidCursor."""
-    return await position(resumed(params, call) or params.text("from", default), log)
-
-
-async def position(text: str, log: Log) -> Cursor:
-    """The cursor of `latest`, `earliest`, a cursor's text or an RFC 3339 time. Raises InvalidCursor."""
-    if text == "latest":
-        return Cursor(log.tail.epoch, log.tail.last)
-    if text == "earliest":
-        return Cursor(log.tail.epoch, 0)
-    if "T" in text.upper() and ":" in text:
-        return await log.store.seek(moment(text))
-    try:
-        return Cursor.parse(text)
-    except InvalidCursor:
-        raise InvalidCursor(
-            f"{text[:64]!r} says no place in the log: give latest, earliest, "
-            "a cursor such as 1-42 (an event's id), or an RFC 3339 time such as 2026-11-21T09:30:00Z."
-        ) from None
-
-
-def moment(text: str) -> int:
-    """Milliseconds of an RFC 3339 time; a `+` that a query turned into a space is understood. Raises InvalidCursor."""
-    try:
-        return parse_time(text.replace(" ", "+"), "the time")
-    except InvalidEvent as error:
-        raise InvalidCursor(error.sentence) from None
+    return await starting_at(resumed(params, call) or params.text("from", default), log)
 
 
 def _texts(name: str, value: object) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from tailrace.doors.access import Access
-from tailrace.doors.asgi import Call, Handler, Resource
+from tailrace.doors.asgi import Call, Resource
 from tailrace.doors.describe.page import docs, openapi
 from tailrace.doors.endpoint import Endpoint
 from tailrace.doors.health import Health
@@ -54,26 +56,50 @@ def publish_at_once(publish: Publish, access: Access, metrics: Metrics) -> Publi
     return PublishAtOnce(publish, access, metrics, published_topic)
 
 
+class Address(NamedTuple):
+    """A path below the API's, and the methods it answers."""
+
+    path: str
+    methods: tuple[str, ...]
+
+
+_STREAMED = ("GET", "HEAD", "POST", "QUERY")
+ADDRESSES: Final = {
+    # Only POST: with any other method the path names a topic that ends in "/events".
+    "publish": Address("/topics/{topic:path}/events", ("POST",)),
+    "stream": Address("/events/stream", _STREAMED),
+    "poll": Address("/events/poll", ("GET", "HEAD")),
+    "history": Address("/events/history", ("GET", "HEAD")),
+    "topics": Address("/topics", ("GET", "HEAD")),
+    "topic": Address("/topics/{topic:path}", ("GET", "HEAD", "PUT", "PATCH", "DELETE")),
+}
+"""The native door, in the order in which it is matched."""
+
+
+def resources(streams: Streams, publish: Publish) -> dict[str, Resource]:
+    """What answers at each address."""
+    log, limits, metrics = streams.log, streams.limits, streams.metrics
+    stream, topics = StreamEvents(streams), Topics(log, limits)
+    return {
+        "publish": Resource({"POST": publish}),
+        "stream": Resource({"GET": stream, "POST": stream, "QUERY": stream}),
+        "poll": Resource({"GET": Poll(streams)}),
+        "history": Resource({"GET": History(log, limits, metrics)}),
+        "topics": Resource({"GET": topics.list}),
+        "topic": Resource(topics.one),
+    }
+
+
 def native_routes(streams: Streams, access: Access, publish: Publish) -> list[BaseRoute]:
     """Publish, stream, poll, history and topics."""
-    log, limits, metrics = streams.log, streams.limits, streams.metrics
-
-    def route(path: str, *methods: str, **handlers: Handler) -> Route:
-        endpoint = Endpoint(Resource(handlers), access, metrics)
-        return Route(API + path, endpoint, methods=list(methods) or None)
-
-    stream, topics = StreamEvents(streams), Topics(log, limits)
-    return [
-        # Only POST: with any other method the path names a topic that ends in "/events".
-        PublishRoute(
-            f"{TOPICS}{{topic:path}}{EVENTS}", Endpoint(Resource({"POST": publish}), access, metrics), methods=["POST"]
-        ),
-        route("/events/stream", GET=stream, POST=stream, QUERY=stream),
-        route("/events/poll", GET=Poll(streams)),
-        route("/events/history", GET=History(log, limits, metrics)),
-        route("/topics", GET=topics.list),
-        route("/topics/{topic:path}", **topics.one),
-    ]
+    routes: list[BaseRoute] = []
+    for name, resource in resources(streams, publish).items():
+        path, endpoint = API + ADDRESSES[name].path, Endpoint(resource, access, streams.metrics)
+        if name == "publish":
+            routes.append(PublishRoute(path, endpoint, methods=["POST"]))
+        else:
+            routes.append(Route(path, endpoint))
+    return routes
 
 
 def operations_routes(streams: Streams, access: Access) -> list[BaseRoute]:

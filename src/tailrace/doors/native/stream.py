@@ -10,8 +10,8 @@ from __future__ import annotations
 from tailrace.doors.asgi import NO_STORE, Call, start
 from tailrace.doors.encoding import stream_is_packed
 from tailrace.doors.native import params as ask
-from tailrace.doors.native.dialect import DIALECTS, end
-from tailrace.doors.native.params import ENDED, SELECTING, STARTING, Params
+from tailrace.doors.native.dialect import DIALECTS, ENDED, end
+from tailrace.doors.native.params import SELECTING, STARTING, Params
 from tailrace.doors.streams import HEADERS, Opening, Streams
 from tailrace.doors.turnstile import Turnstile
 from tailrace.errors import Draining, Overloaded, TailraceError

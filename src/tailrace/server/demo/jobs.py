@@ -1,4 +1,4 @@
-"""Two pieces of real work, told through `log.work`: hashing a folder in a thread, and reading a text aloud."""
+"""Two pieces of real work, told as `Work`: hashing a folder in a thread, and reading a text aloud."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from tailrace.core.event import Draft
 from tailrace.log.log import Log
+from tailrace.log.store import Entry
+from tailrace.work.work import Tell, Work
 
 STAGES = ("list", "hash", "summarise")
 TOLD_SECONDS = 0.1
@@ -33,10 +36,19 @@ class Telling(Protocol):
     def progress(self, percent: float | None, message: str = "") -> None: ...
 
 
+def teller(log: Log) -> Tell:
+    """How work is told through a log."""
+
+    async def tell(draft: Draft) -> None:
+        await log.publish(Entry(topic=draft.topic, drafts=[draft]))
+
+    return tell
+
+
 async def hash_folder(log: Log, topic: str, root: Path) -> None:
     """Hash every file under `root` in a thread of its own, and tell how it goes."""
     stopping = threading.Event()
-    async with log.work(topic, name=f"SHA-256 of every file in {root}", stages=STAGES) as work:
+    async with Work(teller(log), topic, f"SHA-256 of every file in {root}", STAGES) as work:
         try:
             work.result = await asyncio.to_thread(hash_files, root, work.threadsafe(), stopping)
         finally:
@@ -76,7 +88,7 @@ def hash_files(root: Path, telling: Telling, stopping: threading.Event) -> dict[
 
 async def read_aloud(log: Log, topic: str) -> None:
     """Publish the Zen of Python, word by word."""
-    async with log.work(topic, name="The Zen of Python", stages=()) as work:
+    async with Work(teller(log), topic, "The Zen of Python") as work:
         for piece in re.findall(r"\S+\s*", zen()):
             await work.chunk(piece)
             await asyncio.sleep(WORD_SECONDS)

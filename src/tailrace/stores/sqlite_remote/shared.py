@@ -94,7 +94,7 @@ class Candidate:
                 break
             if asyncio.get_running_loop().time() > deadline:
                 raise StoreLocked(
-                    f"A process that shares it with nobody holds {self._path}: stop it, or open it there with shared=True."
+                    f"A process that does not share it holds {self._path}: stop it, or open it there with shared=True."
                 )
             await asyncio.sleep(LOOK_SECONDS)
         self._task = asyncio.create_task(self._run(), name="tailrace-candidate")

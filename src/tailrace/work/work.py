@@ -1,86 +1,30 @@
-"""Contracts of work: how a long piece of work tells, in five types of event, what it is doing.
+"""A piece of work under way, and the same for other threads.
 
     async with log.work("jobs/7", name="import", stages=["read", "store"]) as work:
         await work.stage("read")
         await work.progress(40, "4,000 of 10,000 rows")
         work.result = {"rows": 10_000}
 
-    work.started    {name, stages}
-    work.progress   {stage, stage_index, percent, message}
-    work.chunk      {text, index}
-    work.completed  {result}
-    work.failed     {code, message}
-
-Every event has the work's id as its key, so that several pieces of work can share a topic. A call returns when its
-event is stored. The topic stays open.
+A call returns when its event is stored. The topic stays open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Self
 
 import msgspec
 
 from tailrace.core.event import Draft
-from tailrace.errors import InvalidEvent, TailraceError
-from tailrace.log.store import Entry, Receipt
+from tailrace.errors import InvalidEvent, WrongLoop
+from tailrace.work.contracts import TYPES, Chunk, Completed, Progress, Started, failure
+from tailrace.work.pump import as_text, pump
 
-
-class Started(msgspec.Struct, frozen=True):
-    """`work.started`: what it is called, and the stages it will go through, in order."""
-
-    name: str
-    stages: tuple[str, ...]
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """`work.progress`: where it is. `percent` (0 to 100) is of the stage; null where it cannot be told."""
-
-    stage: str | None
-    stage_index: int | None
-    percent: float | None
-    message: str
-
-
-class Chunk(msgspec.Struct, frozen=True):
-    """`work.chunk`: a piece of text, numbered from 0."""
-
-    text: str
-    index: int
-
-
-class Completed(msgspec.Struct, frozen=True):
-    """`work.completed`: it is done."""
-
-    result: object
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """`work.failed`: it is over without a result. `code` is for programs."""
-
-    code: str
-    message: str
-
-
-TYPES: dict[type[msgspec.Struct], str] = {
-    Started: "work.started",
-    Progress: "work.progress",
-    Chunk: "work.chunk",
-    Completed: "work.completed",
-    Failed: "work.failed",
-}
-
-
-class Publisher(Protocol):
-    """What work is told through: a log."""
-
-    async def publish(self, entry: Entry) -> Receipt:
-        """Store an entry."""
-        ...
+Tell = Callable[[Draft], Awaitable[object]]
+"""What work is told through: it stores an event, and returns when that is done."""
 
 
 class Work:
@@ -89,13 +33,13 @@ class Work:
     `key` is the work's id. Cancelling fails it with `cancelled`, and waits until that is stored.
     """
 
-    def __init__(self, log: Publisher, topic: str, name: str, stages: Sequence[str] = ()) -> None:
+    def __init__(self, tell: Tell, topic: str, name: str, stages: Sequence[str] = ()) -> None:
         self.key = uuid.uuid4().hex
         self.topic = topic
         self.name = name
         self.stages = tuple(stages)
         self.result: object = None
-        self._log = log
+        self._store = tell
         self._stage: str | None = None
         self._chunks = 0
 
@@ -118,6 +62,17 @@ class Work:
         index, self._chunks = self._chunks, self._chunks + 1
         await self._tell(Chunk(text, index))
 
+    async def stream(
+        self, pieces: AsyncIterable[Any] | Iterable[Any], *, text: Callable[[Any], str | None] = as_text
+    ) -> str:
+        """Tell an iterator's texts as they come, and answer them all, joined.
+
+        `text` takes the text out of a piece (None or "": there is none). What comes while an event is being stored is
+        told together in the next one. A synchronous iterator is read in a thread of its own. If the iterator fails,
+        what it gave before is told first; if this is cancelled, the iterator is closed.
+        """
+        return await pump(pieces, text, self.chunk)
+
     def threadsafe(self) -> ThreadWork:
         """The same, for code that runs in other threads: its calls block until the event is stored."""
         return ThreadWork(self, asyncio.get_running_loop())
@@ -129,7 +84,7 @@ class Work:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        last = Completed(self.result) if error is None else _failure(error)
+        last = Completed(self.result) if error is None else failure(error)
         telling = asyncio.ensure_future(self._tell(last))
         try:
             await asyncio.shield(telling)
@@ -139,23 +94,36 @@ class Work:
 
     async def _tell(self, what: msgspec.Struct) -> None:
         data = msgspec.json.encode(what)
-        draft = Draft(topic=self.topic, data=data, type=TYPES[type(what)], key=self.key)
-        await self._log.publish(Entry(topic=self.topic, drafts=[draft]))
+        await self._store(Draft(topic=self.topic, data=data, type=TYPES[type(what)], key=self.key))
 
 
 class ThreadWork:
-    """`Work` for other threads. Never call it from the event loop's own thread: it would wait for itself."""
+    """`Work` for other threads than the event loop's own, from which every call raises WrongLoop."""
 
     def __init__(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
         self._work = work
         self._loop = loop
 
+    @property
+    def key(self) -> str:
+        """The work's id."""
+        return self._work.key
+
+    @property
+    def result(self) -> object:
+        """What the work is completed with."""
+        return self._work.result
+
+    @result.setter
+    def result(self, value: object) -> None:
+        self._work.result = value
+
     def stage(self, name: str) -> None:
-        """Enter a stage."""
+        """Enter a stage. Raises InvalidEvent if stages were named and this is none of them."""
         self._run(self._work.stage(name))
 
     def progress(self, percent: float | None, message: str = "") -> None:
-        """Tell how far the stage is."""
+        """Tell how far the stage is. Raises InvalidEvent unless `percent` is from 0 to 100, or None."""
         self._run(self._work.progress(percent, message))
 
     def chunk(self, text: str) -> None:
@@ -163,11 +131,13 @@ class ThreadWork:
         self._run(self._work.chunk(text))
 
     def _run(self, telling: Coroutine[object, object, None]) -> None:
+        try:
+            own = asyncio.get_running_loop() is self._loop
+        except RuntimeError:  # no loop runs in this thread, as it should be
+            own = False
+        if own:
+            telling.close()
+            raise WrongLoop(
+                "This is for other threads, and would wait for itself here: use the work itself, with await."
+            )
         asyncio.run_coroutine_threadsafe(telling, self._loop).result()
-
-
-def _failure(error: BaseException) -> Failed:
-    if isinstance(error, asyncio.CancelledError):
-        return Failed("cancelled", "The work was cancelled.")
-    code = error.code if isinstance(error, TailraceError) else type(error).__name__
-    return Failed(code, str(error))

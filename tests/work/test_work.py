@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from tailrace.errors import InvalidEvent, TopicClosed
-from tailrace.log.store import Entry, Receipt
-from tailrace.log.work import Work
+from tailrace.core.event import Draft
+from tailrace.errors import InvalidEvent, TopicClosed, WrongLoop
+from tailrace.work import Work
 
 pytestmark = pytest.mark.anyio
 
@@ -22,16 +22,14 @@ class Recorder:
         self.keys: set[str | None] = set()
         self.gate: asyncio.Event | None = None
 
-    async def publish(self, entry: Entry) -> Receipt:
+    async def tell(self, draft: Draft) -> None:
         if self.gate is not None:
             await self.gate.wait()
-        [draft] = entry.drafts
         self.told.append((draft.type, json.loads(draft.data)))
         self.keys.add(draft.key)
-        return Receipt(1, 2, 2, 1, False, "memory")
 
     def work(self) -> Work:
-        return Work(self, "jobs/1", "import", ["read", "store"])
+        return Work(self.tell, "jobs/1", "import", ["read", "store"])
 
 
 async def test_work_is_told_from_start_to_result() -> None:
@@ -117,6 +115,13 @@ async def test_other_threads_can_tell() -> None:
     assert [type_ for type_, _ in log.told] == [
         "work.started", "work.progress", "work.progress", "work.chunk", "work.completed",
     ]  # fmt: skip
+
+
+async def test_the_face_for_threads_refuses_to_wait_for_its_own_thread() -> None:
+    log = Recorder()
+    async with log.work() as work:
+        with pytest.raises(WrongLoop, match="use the work itself, with await"):
+            work.threadsafe().progress(1)
 
 
 @pytest.mark.parametrize("percent", [-1, 100.5, float("nan")])

@@ -1,0 +1,117 @@
+"""The native door for a FastAPI application: a router, to be included like any other.
+
+    log = EventLog("sqlite:///events.db")
+    app = FastAPI()
+    app.include_router(events_router(log), prefix="/live")
+
+Readers then find the stream at `/live/events/stream`, and everything else of the API beside it; the log is opened and
+closed with the application. Dependencies of the application say who calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tailrace.core.grant import Grant
+from tailrace.doors.describe.operations import operation
+from tailrace.doors.native.routes import ADDRESSES
+from tailrace.embedded.doors import READ_EVERYTHING
+from tailrace.embedded.log import EventLog
+from tailrace.starlette import Door, rest_of
+
+try:
+    from fastapi import APIRouter, Depends
+except ModuleNotFoundError as error:
+    if error.name != "fastapi":
+        raise
+    sentence = "tailrace.fastapi needs FastAPI: pip install 'tailrace[fastapi]'"
+    raise ModuleNotFoundError(sentence, name="fastapi") from None
+
+_DOCUMENTED: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+_STACKS: Final = ("fastapi_function_astack", "fastapi_inner_astack")
+"""Where FastAPI keeps what dependencies with `yield` have open during a request, until the response has been sent."""
+
+
+def events_router(
+    log: EventLog,
+    *,
+    authenticate: Callable[..., Any] | None = None,
+    prefix: str = "",
+    tags: Sequence[str] = ("events",),
+    full_speed: bool = False,
+) -> APIRouter:
+    """A router with a log's API: `app.include_router(events_router(log), prefix="/live")`.
+
+    `authenticate`: a dependency, which may have dependencies of its own; it answers what the caller may do (a `Grant`),
+    and raises HTTPException for one who may do nothing. Without it everybody may read everything, and nobody may
+    publish or manage. What dependencies hold open (a database session) is given back before a stream begins.
+
+    `full_speed`: let uvicorn hand the connections of streams over, as Tailrace's own server does, which makes a stream
+    ten times as cheap; the same as `uvicorn.run(app, http="tailrace.server.protocol:Protocol")`.
+    """
+    router = APIRouter(prefix=prefix, tags=list(tags), lifespan=_lifespan(log, full_speed=full_speed))
+    for name, address in ADDRESSES.items():
+        door = Door(log, name)
+        for method in address.methods:
+            router.add_api_route(
+                address.path,
+                _endpoint(door, authenticate or _everybody),
+                methods=[method],
+                name=f"{name}_{method.lower()}",
+                response_class=Response,
+                response_model=None,
+                include_in_schema=method in _DOCUMENTED,
+                openapi_extra=operation(address.path, method) if method in _DOCUMENTED else None,
+            )
+    return router
+
+
+def _everybody() -> Grant:
+    return READ_EVERYTHING
+
+
+def _endpoint(door: Door, authenticate: Callable[..., Any]) -> Callable[..., Any]:
+    depends: Any = Depends(authenticate)
+
+    async def endpoint(request: Request, grant: Any = depends) -> Response:
+        return _Answer(door, grant, request)
+
+    return endpoint
+
+
+class _Answer(Response):
+    """What an endpoint returns: it answers by itself, after the dependencies have ended."""
+
+    def __init__(self, door: Door, grant: object, request: Request) -> None:
+        super().__init__()
+        self._door = door
+        self._grant = grant
+        self._request = request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for name in _STACKS:
+            stack = scope.get(name)
+            if stack is not None:
+                await stack.aclose()
+        await self._door.answer(self._grant, scope, rest_of(self._request, receive), send)
+        if self.background is not None:
+            await self.background()
+
+
+def _lifespan(log: EventLog, *, full_speed: bool) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        if full_speed:
+            from tailrace.server.protocol import adopt  # noqa: PLC0415 - for uvicorn alone
+
+            adopt()
+        async with log.lifespan(app):
+            yield
+
+    return lifespan
