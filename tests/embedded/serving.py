@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -114,10 +115,18 @@ class Listening:
             self.error = error
         self.lines.put("")
 
-    def wait_for(self, text: str) -> str:
-        """The next line with `text` in it."""
-        while text not in (line := self.lines.get(timeout=60)):
+    def wait_for(self, text: str, meanwhile: Callable[[], object] | None = None) -> str:
+        """The next line with `text` in it; `meanwhile` is called every second that it does not come."""
+        deadline = time.monotonic() + STOP_SECONDS
+        line = ""
+        while text not in line:
             assert self._thread.is_alive() or not self.lines.empty(), f"it ended before {text!r}: {self.error!r}"
+            assert time.monotonic() < deadline, f"{text!r} did not come"
+            with contextlib.suppress(queue.Empty):
+                line = self.lines.get(timeout=1)
+                continue
+            if meanwhile is not None:
+                meanwhile()
         return line
 
     def join(self) -> None:

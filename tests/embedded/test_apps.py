@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import httpx2
@@ -51,12 +52,18 @@ def test_a_reload_ends_streams_and_the_next_process_goes_on_with_the_log(tmp_pat
     with served("uvicorn-reload", "plain", tmp_path) as running:
         stream = Listening(running.url + STREAM, headers=ANN)
         cursor = stream.wait_for("id: ").removeprefix("id: ")
-        (tmp_path / "watched.py").write_text("changed = True")
-        stream.wait_for("tailrace.drain")
+        changes = count()
+
+        def change() -> None:  # more than once: the server may not watch yet
+            (tmp_path / "watched.py").write_text(f"changed = {next(changes)}")
+
+        change()
+        stream.wait_for("tailrace.drain", meanwhile=change)
         stream.join()
         assert stream.error is None
         running.wait_ready()
-        httpx2.post(f"{running.url}/say/ann", params={"text": "again"}, timeout=30)
+        while httpx2.post(f"{running.url}/say/ann", params={"text": "again"}, timeout=30).is_error:
+            pass  # the process that goes away may still have answered
         Listening(running.url + STREAM, headers={**ANN, "last-event-id": cursor}).wait_for("data: again")
         running.terminate()
         running.wait()
