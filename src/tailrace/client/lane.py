@@ -15,7 +15,7 @@ known. These rules follow from it:
     400 413 415 422, of several events  is sent in halves                            the same
     429, 5xx, Lost                      is sent again after a backoff, or GaveUp     the same
     any other refusal                   fails                                        the same
-    … and the request is in doubt       fails, and says so                           0 of the next epoch
+    … of a request in doubt             fails, and says so                           0 of the next epoch
 
 * **A refused request takes no number**, so the next one has it; unless an earlier attempt at the refused one is in
   doubt, for then the number may be taken. A new epoch leaves that behind: whatever of it is still on its way comes too
@@ -45,7 +45,7 @@ from tailrace.client.reconnect import ConnectIn, Fail, GaveUp, Reconnect, Reject
 from tailrace.core.event import Draft
 from tailrace.errors import TailraceError
 from tailrace.wire.jsonlines import MEDIA_TYPE
-from tailrace.wire.outgoing import binary_headers, encode_draft, has_binary_form
+from tailrace.wire.outgoing import binary_headers, encode_draft
 from tailrace.wire.sse import Format
 
 ENVELOPE_BYTES: Final = 256
@@ -88,7 +88,7 @@ class Parcel:
             case Lines(body, _):
                 self.size = len(body)
             case Keyed(draft, _) | (Draft() as draft):
-                self.size = len(draft.data) + ENVELOPE_BYTES
+                self.size = len(draft.data) + _beside(draft)
 
     def end(self, outcome: Receipt | TailraceError) -> None:
         """Say what became of it."""
@@ -194,13 +194,15 @@ class Lane:
                 return self._again(request, reconnect.Dropped(reason), dice)
             case Broken(error, sent):
                 request.in_doubt |= sent
-                return self._fail(request, error)
+                return self._fail(request, error, unknown=request.in_doubt)
             case _:
                 assert_never(answer)
 
     def give_up(self, sentence: str) -> list[Parcel]:
         """Let go of everything, for `sentence`; what failed by it."""
-        settled = [] if self.request is None else self._fail(self.request, GaveUp(sentence)).settled
+        settled: list[Parcel] = []
+        if (request := self.request) is not None:
+            settled = self._fail(request, GaveUp(sentence), unknown=request.in_doubt).settled
         rest = [parcel for half in self._halves for parcel in half] + list(self._waiting)
         self._halves.clear()
         self._waiting.clear()
@@ -244,9 +246,10 @@ class Lane:
         self.request = None
         # of a duplicate by its events' ids, the places are theirs, and in whatever order
         named = receipt.duplicate and any(isinstance(p.content, Draft) and p.content.id for p in parcels)
-        for index, parcel in enumerate(parcels):
+        settled = [(index, parcel) for index, parcel in enumerate(parcels) if parcel.outcome is None]
+        for index, parcel in settled:
             parcel.end(receipt if named else receipt.of(index, len(parcels)))
-        return Step(parcels)
+        return Step([parcel for _, parcel in settled])
 
     def _refused(self, request: Request, answer: Refused, dice: float) -> Step:
         forgotten = answer.code == "producer_gap"
@@ -258,22 +261,22 @@ class Lane:
         if answer.status == 401 and self._renewable and not request.renewed:
             request.renewed = True
             return Step([])
+        request.in_doubt |= not answer.stored_nothing
         if answer.again:
-            request.in_doubt |= not answer.stored_nothing
             happened = reconnect.Refused(answer.status, answer.sentence, answer.retry_after)
             return self._again(request, happened, dice)
-        if answer.status in _CONTENT and len(request.parcels) > 1:
+        for_content = answer.status in _CONTENT
+        if for_content and len(request.parcels) > 1:
             return self._halve(request)
-        in_doubt = request.in_doubt and answer.status not in _CONTENT
-        request.in_doubt |= not answer.stored_nothing
-        return self._fail(request, Rejected(answer.sentence, status=answer.status, code=answer.code), in_doubt=in_doubt)
+        error = Rejected(answer.sentence, status=answer.status, code=answer.code)
+        return self._fail(request, error, unknown=request.in_doubt and not for_content)
 
     def _again(self, request: Request, happened: reconnect.Happened, dice: float) -> Step:
         todo = request.reconnect.next(happened, dice)
         if isinstance(todo, ConnectIn):
             return Step([], todo.seconds)
         assert isinstance(todo, Fail), "a request is sent again, or fails"
-        return self._fail(request, todo.error)
+        return self._fail(request, todo.error, unknown=request.in_doubt)
 
     def _halve(self, request: Request) -> Step:
         parcels = request.parcels
@@ -284,15 +287,15 @@ class Lane:
         self.request = None
         return Step([])
 
-    def _fail(self, request: Request, error: TailraceError, *, in_doubt: bool | None = None) -> Step:
+    def _fail(self, request: Request, error: TailraceError, *, unknown: bool) -> Step:
         """Every parcel of the request ends with the error, which says whether it may have been stored all the same."""
-        unknown = request.in_doubt if in_doubt is None else in_doubt
-        error = type(error)(error.sentence + _UNKNOWN * unknown, **{**error.extra, "in_doubt": unknown})
-        if unknown and request.is_numbered:
+        said = type(error)(error.sentence + _UNKNOWN * unknown, **{**error.extra, "in_doubt": unknown})
+        said.__cause__ = error.__cause__
+        if request.in_doubt and request.is_numbered:
             self._next_epoch()
         self.request = None
         for parcel in request.parcels:
-            parcel.end(error)
+            parcel.end(said)
         return Step(request.parcels)
 
     def _next_epoch(self) -> None:
@@ -319,6 +322,14 @@ def _request(topic: str, parcels: list[Parcel]) -> Request:
 
 def _alone(draft: Draft) -> tuple[dict[str, str], bytes, str]:
     """One event: headers, body and query. Its data as the body is cheapest, and keeps every byte of it."""
-    if has_binary_form(draft):
-        return binary_headers(draft), draft.data, ""
+    headers = binary_headers(draft)
+    if headers is not None:
+        return headers, draft.data, ""
     return {"content-type": MEDIA_TYPE}, encode_draft(draft), "?format=envelope"
+
+
+def _beside(draft: Draft) -> int:
+    """About how many bytes the attributes need."""
+    if not draft.tags and not draft.extensions:
+        return ENVELOPE_BYTES
+    return ENVELOPE_BYTES + sum(map(len, draft.tags)) + sum(len(str(v)) for v in (draft.extensions or {}).values())

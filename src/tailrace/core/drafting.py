@@ -4,6 +4,7 @@ The client and the embedded log both publish through here, so one value becomes 
 
     bytes        as they are               application/octet-stream, unless a type is given
     str          UTF-8                     text/plain; charset=utf-8, unless a type is given
+    Draft        as it is, checked         what it says; no other attributes
     else         JSON, by msgspec          application/json, or the JSON type that is given
 """
 
@@ -51,6 +52,8 @@ class Attributes(TypedDict, total=False):
 
 def draft(topic: str, data: object, **attributes: Unpack[Attributes]) -> Draft:
     """`data` as a draft for `topic`, checked. Raises InvalidTopic, InvalidEvent, or InvalidJson for bad JSON bytes."""
+    if isinstance(data, Draft):
+        return _finished(topic, data, attributes)
     encoded, content_type = _encoded(data, attributes.get("content_type"))
     tags = attributes.get("tags", ())
     if isinstance(tags, str):
@@ -71,6 +74,16 @@ def draft(topic: str, data: object, **attributes: Unpack[Attributes]) -> Draft:
             extensions=dict(attributes.get("extensions") or {}) or None,
         )
     )
+
+
+def _finished(topic: str, given: Draft, attributes: Attributes) -> Draft:
+    """A draft that somebody made, if it is right."""
+    if given.topic != topic:
+        raise InvalidEvent(f"The draft belongs to topic {given.topic[:80]!r}, and is published to {topic[:80]!r}.")
+    if attributes:
+        raise InvalidEvent(f"A Draft has its attributes: give {', '.join(sorted(attributes))} to the draft itself.")
+    _encoded(given.data, given.content_type or JSON_TYPE)
+    return check_draft(given)
 
 
 def _encoded(data: object, content_type: str | None) -> tuple[bytes, str]:

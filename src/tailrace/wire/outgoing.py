@@ -20,24 +20,25 @@ _NOT_DATA: Final = frozenset({
     *("application/x-www-form-urlencoded", "multipart/form-data"),
 })  # fmt: skip
 """As the type of a request these say how events are written, or are refused: such data travels in an envelope."""
+HEADER_BYTES: Final = 4096
+"""The most bytes of attributes as headers: servers and proxies refuse large heads, some without a word."""
 _SAFE: Final = ",/:"
 _encode = msgspec.json.encode
 
 
-def has_binary_form(draft: Draft) -> bool:
-    """Whether the draft can be a request's body with its attributes as headers, and nothing be changed by it.
+def binary_headers(draft: Draft) -> dict[str, str] | None:
+    """A draft's attributes as headers, its data being the body; None if something would be changed by it, or cut off.
 
     Headers know texts alone, so numbers among the extension attributes need an envelope.
     """
-    media = (draft.content_type or JSON_TYPE).partition(";")[0].strip().lower()
-    return media not in _NOT_DATA and all(isinstance(value, str) for value in (draft.extensions or {}).values())
-
-
-def binary_headers(draft: Draft) -> dict[str, str]:
-    """A draft's attributes as headers; its data is the body."""
+    content_type = draft.content_type or JSON_TYPE
+    if content_type.partition(";")[0].strip().lower() in _NOT_DATA:
+        return None
+    if any(not isinstance(value, str) for value in (draft.extensions or {}).values()):
+        return None
     headers = {f"ce-{name}": quote(str(value), safe=_SAFE) for name, value in _attributes(draft).items()}
-    headers["content-type"] = draft.content_type or JSON_TYPE
-    return headers
+    headers["content-type"] = content_type
+    return headers if sum(map(len, headers.values())) <= HEADER_BYTES else None
 
 
 def encode_draft(draft: Draft) -> bytes:
