@@ -34,7 +34,7 @@ known. These rules follow from it:
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, assert_never
 from urllib.parse import quote
@@ -104,6 +104,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
     parcels: list[Parcel]
+    attempts: int = 0
     in_doubt: bool = False
     renewed: bool = False
     reconnect: Reconnect = field(default_factory=lambda: Reconnect(retry=RETRY_MILLISECONDS))
@@ -174,6 +175,14 @@ class Lane:
             self.request.reconnect.max_retries = self._max_retries
             self._number(self.request)
         return self.request
+
+    def unsettled(self) -> Iterator[Parcel]:
+        """What is in the lane, oldest first."""
+        if self.request is not None:
+            yield from self.request.parcels
+        for half in self._halves:
+            yield from half
+        yield from self._waiting
 
     def interrupted(self) -> None:
         """The request under way was left by whoever sent it: nobody knows how far it came."""

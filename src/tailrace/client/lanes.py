@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from tailrace.client.answers import Answer, Stored
-from tailrace.client.lane import Batching, Lane, Parcel
+from tailrace.client.lane import Batching, Lane, Parcel, Request
+from tailrace.client.reconnect import GaveUp
 
 IDLE_LANES: Final = 1_000
 """Lanes that are kept although they have nothing to do."""
@@ -69,7 +70,7 @@ class Lanes(Generic[LaneT]):
     limits: PublishLimits
     max_retries: int | None
     renewable: bool
-    waiting_bytes: int = 0
+    _waiting_bytes: int = 0
     _waiting_events: int = 0
     _published: int = 0
     _requests: int = 0
@@ -77,38 +78,56 @@ class Lanes(Generic[LaneT]):
     _duplicates: int = 0
     _lanes: OrderedDict[str, LaneT] = field(default_factory=OrderedDict)
     _idle: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _entrance: OrderedDict[Parcel, str] = field(default_factory=OrderedDict)
+    """What there was no room for yet, with its topic."""
 
     def __iter__(self) -> Iterator[LaneT]:
-        return iter(list(self._lanes.values()))
+        """The lanes that have something to do."""
+        return iter([lane for lane in self._lanes.values() if not lane.is_idle])
 
-    def fits(self, parcel: Parcel) -> bool:
-        """Whether there is room for it."""
-        return not self.waiting_bytes or self.waiting_bytes + parcel.size <= self.limits.waiting_bytes
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits anywhere, and nothing is under way."""
+        return not self._waiting_events and not self._entrance
 
-    def add(self, topic: str, parcel: Parcel) -> LaneT:
-        """Take it in; the lane that it waits in."""
+    def find(self, topic: str) -> LaneT | None:
+        """The lane of a topic, if it has one."""
+        return self._lanes.get(topic)
+
+    def add(self, topic: str, parcels: Iterable[Parcel]) -> None:
+        """Take them as far as the entrance; `admit` lets them in."""
+        for parcel in parcels:
+            self._entrance[parcel] = topic
+
+    def admit(self) -> list[tuple[LaneT, Parcel]]:
+        """Let in what there is room for, in the order of its coming; what was, and into which lanes."""
+        admitted: list[tuple[LaneT, Parcel]] = []
+        while self._entrance:
+            parcel, topic = next(iter(self._entrance.items()))
+            if self._waiting_bytes and self._waiting_bytes + parcel.size > self.limits.waiting_bytes:
+                break
+            del self._entrance[parcel]
+            lane = self._lane(topic)
+            lane.add(parcel)
+            self._waiting_bytes += parcel.size
+            self._waiting_events += 1
+            admitted.append((lane, parcel))
+        return admitted
+
+    def withdraw(self, topic: str, parcels: Iterable[Parcel]) -> None:
+        """Take back what was not sent yet. What was, goes its way."""
         lane = self._lanes.get(topic)
-        if lane is None:
-            batching = Batching(self.limits.batch_events, self.limits.batch_bytes)
-            lane = self._lanes[topic] = self.make(
-                topic, uuid.uuid4().hex, batching=batching, max_retries=self.max_retries, renewable=self.renewable
-            )
-        self._idle.pop(topic, None)
-        lane.add(parcel)
-        self.waiting_bytes += parcel.size
-        self._waiting_events += 1
-        return lane
-
-    def withdraw(self, lane: LaneT, parcel: Parcel) -> None:
-        """Take it back if it was not sent yet. If it was, it goes its way."""
-        if lane.withdraw(parcel):
-            self._leave([parcel])
+        for parcel in parcels:
+            if self._entrance.pop(parcel, None) is None and lane is not None and lane.withdraw(parcel):
+                self._leave([parcel])
+        if lane is not None:
             self._rest(lane)
 
-    def sent(self, *, again: bool) -> None:
+    def sent(self, request: Request) -> None:
         """A request is on its way."""
         self._requests += 1
-        self._retries += again
+        self._retries += request.attempts > 0
+        request.attempts += 1
 
     def answered(self, lane: LaneT, answer: Answer, dice: float) -> float:
         """Take note of an answer; what comes next in the lane may be sent after so many seconds."""
@@ -120,11 +139,17 @@ class Lanes(Generic[LaneT]):
         self._rest(lane)
         return step.seconds
 
-    def give_up(self, sentence: str) -> None:
-        """Let go of all that is waiting and under way, for `sentence`."""
-        for lane in self:
-            self._leave(lane.give_up(sentence))
-            self._rest(lane)
+    def give_up(self, lane: LaneT, sentence: str) -> None:
+        """Let go of what is waiting and under way in a lane, for `sentence`."""
+        self._leave(lane.give_up(sentence))
+        self._rest(lane)
+
+    def shut(self, sentence: str) -> None:
+        """Turn away what waits at the entrance, for `sentence`."""
+        turned_away = list(self._entrance)
+        self._entrance.clear()
+        for parcel in turned_away:
+            parcel.end(GaveUp(sentence, in_doubt=False))
 
     def statistics(self) -> Statistics:
         """How it stands."""
@@ -134,12 +159,22 @@ class Lanes(Generic[LaneT]):
             self._retries,
             self._duplicates,
             self._waiting_events,
-            self.waiting_bytes,
+            self._waiting_bytes,
             len(self._lanes),
         )
 
+    def _lane(self, topic: str) -> LaneT:
+        lane = self._lanes.get(topic)
+        if lane is None:
+            batching = Batching(self.limits.batch_events, self.limits.batch_bytes)
+            lane = self._lanes[topic] = self.make(
+                topic, uuid.uuid4().hex, batching=batching, max_retries=self.max_retries, renewable=self.renewable
+            )
+        self._idle.pop(topic, None)
+        return lane
+
     def _leave(self, parcels: list[Parcel]) -> None:
-        self.waiting_bytes -= sum([parcel.size for parcel in parcels])
+        self._waiting_bytes -= sum([parcel.size for parcel in parcels])
         self._waiting_events -= len(parcels)
 
     def _rest(self, lane: LaneT) -> None:
