@@ -34,9 +34,9 @@ known. These rules follow from it:
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, Protocol, assert_never
 from urllib.parse import quote
 
 from tailrace.client import reconnect
@@ -74,12 +74,20 @@ class Lines(NamedTuple):
     form: Format
 
 
+class Owner(Protocol):
+    """Whoever waits for parcels."""
+
+    def settled(self) -> None:
+        """One of them has its outcome."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """Something to publish. `outcome` is there once it is known; `settle` is called then."""
+    """Something to publish. `outcome` is there once it is known; its owner is told then."""
 
     content: Draft | Keyed | Lines
-    settle: Callable[[Parcel], None]
+    owner: Owner
     outcome: Receipt | TailraceError | None = None
     size: int = 0
 
@@ -93,7 +101,7 @@ class Parcel:
     def end(self, outcome: Receipt | TailraceError) -> None:
         """Say what became of it."""
         self.outcome = outcome
-        self.settle(self)
+        self.owner.settled()
 
 
 @dataclass(slots=True, eq=False)

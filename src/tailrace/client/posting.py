@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NoReturn
 
 import httpx2
@@ -103,17 +103,21 @@ def content(topic: str, data: object, idempotency_key: str | None, attributes: A
 
 
 class Order:
-    """One call of `publish`: its parcels, and whom to tell when all of them are settled."""
+    """One call of `publish`: its parcels, and how many of them are not settled. `finish` is told when none is left."""
 
-    def __init__(self, contents: Iterable[Draft | Keyed | Lines], finished: Callable[[], None]) -> None:
-        self.parcels = [Parcel(content, self._settle) for content in contents]
+    def __init__(self, contents: Iterable[Draft | Keyed | Lines]) -> None:
+        self.parcels = [Parcel(content, self) for content in contents]
         self.left = len(self.parcels)
-        self.finished = finished
 
-    def _settle(self, _: Parcel) -> None:
+    def settled(self) -> None:
+        """One of the parcels has its outcome."""
         self.left -= 1
         if not self.left:
-            self.finished()
+            self.finish()
+
+    def finish(self) -> None:
+        """Wake who waits."""
+        raise NotImplementedError
 
     def receipt(self) -> Receipt:
         """The receipt of the only parcel. Raises its error."""

@@ -52,6 +52,19 @@ class _TaskLane(Lane):
     task: asyncio.Task[None] | None = None
 
 
+class _AwaitedOrder(Order):
+    """An order that a task awaits."""
+
+    def __init__(self, contents: Iterable[Draft | Keyed | Lines]) -> None:
+        super().__init__(contents)
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def finish(self) -> None:
+        """Wake the task, unless it was cancelled."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+
 class Publisher:
     """Publishes over HTTP, for one event loop: the one in which it is first used.
 
@@ -174,22 +187,19 @@ class Publisher:
                 raise counted(refusal, before) from None
             yield receipt, len(lines.body) + 1
 
-    def _order(self, contents: Iterable[Draft | Keyed | Lines]) -> Order:
-        """An order whose end is a future's, which `_see_through` awaits."""
+    def _order(self, contents: Iterable[Draft | Keyed | Lines]) -> _AwaitedOrder:
         self._require_home()
         if self._closing is not None:
             raise Closed
-        return Order(contents, lambda: None)
+        return _AwaitedOrder(contents)
 
-    async def _see_through(self, topic: str, order: Order) -> None:
+    async def _see_through(self, topic: str, order: _AwaitedOrder) -> None:
         if not order.left:
             return
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        order.finished = lambda: None if done.done() else done.set_result(None)
         self._lanes.add(topic, order.parcels)
         self._admit()
         try:
-            await done
+            await order.done
         except asyncio.CancelledError:
             self._lanes.withdraw(topic, order.parcels)
             self._admit()

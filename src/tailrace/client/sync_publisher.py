@@ -24,7 +24,7 @@ import httpx2
 
 from tailrace.client.answers import Answer, Closed, Receipt
 from tailrace.client.http import BROKEN, credentials
-from tailrace.client.lane import Keyed, Lane, Lines, Request
+from tailrace.client.lane import Keyed, Lane, Lines, Parcel, Request
 from tailrace.client.lanes import Lanes, PublishLimits, Statistics
 from tailrace.client.posting import (
     CLOSED,
@@ -59,9 +59,15 @@ class _LedLane(Lane):
 class _ThreadOrder(Order):
     """An order that a thread waits for. `changed` is told when it is settled, and when its thread should lead."""
 
+    is_awaited = True
+
     def __init__(self, contents: Iterable[Draft | Keyed | Lines], lock: threading.Lock) -> None:
+        super().__init__(contents)
         self.changed = threading.Condition(lock)
-        super().__init__(contents, self.changed.notify)
+
+    def finish(self) -> None:
+        """Wake the thread."""
+        self.changed.notify()
 
 
 class SyncPublisher:
@@ -89,7 +95,6 @@ class SyncPublisher:
         self._home = Home()
         self._lock = threading.Lock()
         self._moved = threading.Condition(self._lock)
-        self._orders: dict[int, _ThreadOrder] = {}
         self._deadline: float | None = None
         self._is_closed = False
 
@@ -182,8 +187,6 @@ class SyncPublisher:
             if self._deadline is not None:
                 raise Closed
             try:
-                for parcel in order.parcels:
-                    self._orders[id(parcel)] = order
                 self._lanes.add(topic, order.parcels)
                 self._admit()
                 while order.left:
@@ -193,36 +196,28 @@ class SyncPublisher:
                     else:
                         self._lead(lane)
             finally:
-                for parcel in order.parcels:
-                    self._orders.pop(id(parcel), None)
-                self._lanes.withdraw(topic, order.parcels)
-                self._admit()
+                order.is_awaited = False
+                if order.left:  # interrupted
+                    self._lanes.withdraw(topic, order.parcels)
+                    self._admit()
                 self._pass_on(topic)
 
     def _admit(self) -> None:
         """Let in what there is room for; if nobody leads where it waits, its own thread does."""
         for lane, parcel in self._lanes.admit():
-            order = self._orders.get(id(parcel))
-            if order is not None and not lane.is_led:
-                order.changed.notify()
+            if not lane.is_led:
+                _wake(parcel)
 
     def _pass_on(self, topic: str) -> None:
         """Let one of those who still wait lead the lane."""
         lane = self._lanes.find(topic)
-        if lane is None or lane.is_led:
-            return
-        for parcel in lane.unsettled():
-            order = self._orders.get(id(parcel))
-            if order is not None:
-                order.changed.notify()
-                return
+        if lane is not None and not lane.is_led:
+            any(_wake(parcel) for parcel in lane.unsettled())
 
     # ---- what a leader does -------------------------------------------------------------------------------
 
     def _lead(self, lane: _LedLane) -> None:
         """Send one request of a lane, and take note of its answer. The lock is held, but not while sending."""
-        answer: Answer | None = None
-        seconds = 0.0
         try:
             lane.is_led = True
             request = lane.next()
@@ -232,10 +227,11 @@ class SyncPublisher:
             if lane.request is request:  # else it was closed meanwhile
                 seconds = self._lanes.answered(lane, answer, random.random())  # noqa: S311 - spreads retries
                 self._admit()
-            self._pause(seconds)
+                self._pause(seconds)
+        except BaseException:
+            lane.interrupted()
+            raise
         finally:
-            if answer is None:
-                lane.interrupted()
             lane.is_led = False
             self._moved.notify_all()
 
@@ -254,11 +250,17 @@ class SyncPublisher:
         except Exception as error:  # noqa: BLE001 - the caller's own code: those who publish are told
             return unforeseen("The token's callable", error, sent=False)
         try:
-            return answer_of(self._http.post(self._base + request.target, content=request.body, headers=headers))
+            return answer_of(self._post(request, headers))
         except BROKEN as error:
             return lost(error)
         except Exception as error:  # noqa: BLE001 - those who only follow would wait for ever
             return unforeseen("The HTTP client", error, sent=True)
+
+    def _post(self, request: Request, headers: dict[str, str]) -> httpx2.Response:
+        timeout = timeouts(self._limits)
+        if self._deadline is not None:
+            timeout = httpx2.Timeout(max(0.0, self._deadline - time.monotonic()))
+        return self._http.post(self._base + request.target, content=request.body, headers=headers, timeout=timeout)
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, but not beyond the end."""
@@ -275,3 +277,12 @@ class SyncPublisher:
                 self._moved.wait(self._deadline - now)
             else:
                 self._lead(left)
+
+
+def _wake(parcel: Parcel) -> bool:
+    """Wake the thread that waits for a parcel; whether there is one."""
+    order = parcel.owner
+    if not isinstance(order, _ThreadOrder) or not order.is_awaited:
+        return False
+    order.changed.notify()
+    return True
