@@ -48,7 +48,7 @@ def sockets() -> int:
 
 async def wait_until_nothing_is_left(tasks: set[asyncio.Task[object]], open_before: int) -> None:
     async with asyncio.timeout(10):
-        while asyncio.all_tasks() != tasks or sockets() > open_before:
+        while asyncio.all_tasks() != tasks or sockets() > open_before:  # noqa: ASYNC110 - sockets tell nobody
             await asyncio.sleep(0.001)
 
 

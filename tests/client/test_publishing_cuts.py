@@ -1,4 +1,4 @@
-"""Publishers cut at any byte, of what they ask and what they are answered: each event once, each publisher's in order."""
+"""Publishers cut at any byte, of what they ask and what they are answered: each event once, each one's in order."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ async def test_a_server_that_is_killed_and_started_again_holds_each_event_once(t
             await asyncio.to_thread(process.wait)
             process, _ = await asyncio.to_thread(start, tmp_path, port)
         over = True
-        published = dict(zip([f"killed/{topic}" for topic in range(TOPICS)], await asyncio.gather(*publishing)))
+        published = dict(
+            zip([f"killed/{topic}" for topic in range(TOPICS)], await asyncio.gather(*publishing), strict=True)
+        )
     try:
         await asyncio.to_thread(check, f"http://127.0.0.1:{port}", [published])
     finally:

@@ -13,6 +13,7 @@ import asyncio
 import inspect
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -211,7 +212,7 @@ class Publisher:
             if lane.task is None:
                 lane.task = asyncio.create_task(self._run(lane), name=f"tailrace publisher: {lane.topic}")
                 self._running.add(lane.task)
-                lane.task.add_done_callback(self._running.discard)
+                lane.task.add_done_callback(partial(self._ended, lane))
 
     async def _run(self, lane: _TaskLane) -> None:
         """Send what is in a lane until there is nothing more."""
@@ -223,7 +224,8 @@ class Publisher:
                 # even without a wait, those who have their answer may publish the next: it goes with this request
                 await asyncio.sleep(seconds)
         finally:
-            self._let_go(lane)  # there is something if this was cancelled: by closing, or with the loop
+            lane.task = None
+            lane.interrupted()
 
     async def _send(self, request: Request) -> Answer:
         """One attempt, whatever comes of it."""
@@ -258,12 +260,18 @@ class Publisher:
             await self._http.aclose()
 
     async def _stop(self) -> None:
-        """End the tasks, and let go of what they leave: one that had not begun yet cannot do so itself."""
+        """End the tasks, and let go of what they leave."""
         running = list(self._running)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         for lane in self._lanes:
+            self._let_go(lane)
+
+    def _ended(self, lane: _TaskLane, task: asyncio.Task[None]) -> None:
+        """A task is over. If it was cancelled, by closing or with the loop, perhaps before it began, something is left."""
+        self._running.discard(task)
+        if lane.task is None or lane.task is task:
             self._let_go(lane)
 
     def _let_go(self, lane: _TaskLane) -> None:
