@@ -269,7 +269,7 @@ class Publisher:
             self._let_go(lane)
 
     def _ended(self, lane: _TaskLane, task: asyncio.Task[None]) -> None:
-        """A task is over. If it was cancelled, by closing or with the loop, perhaps before it began, something is left."""
+        """A task is over. If it was cancelled, with the loop or by closing, perhaps before it began, there is more."""
         self._running.discard(task)
         if lane.task is None or lane.task is task:
             self._let_go(lane)

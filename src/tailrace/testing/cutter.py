@@ -11,11 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 
 BLOCK_BYTES = 4096
 """What is passed on at a time, at most."""
+
+
+class _Connection:
+    """Both sides of one."""
+
+    def __init__(self, *sides: asyncio.StreamWriter) -> None:
+        self._sides = sides
+
+    def abort(self) -> None:
+        """Reset it; what waits for bytes of it is told that there are none."""
+        for side in self._sides:
+            side.transport.abort()
 
 
 class Cutter:
@@ -26,6 +38,8 @@ class Cutter:
         self.left = cuts
         self._target = (host, port)
         self._most_bytes = most_bytes
+        self._open: set[_Connection] = set()
+        self._idle = asyncio.Event()
         self._random = random.Random(seed)  # noqa: S311 - the same cuts again, for who asks for them
 
     def retarget(self, port: int) -> None:
@@ -40,17 +54,30 @@ class Cutter:
             writer.transport.abort()
             return
         life = [self._random.randrange(1, self._most_bytes)] if self.left > 0 else []
-        asking = asyncio.create_task(self._pass_on(reader, above_writer, life))
-        answering = asyncio.create_task(self._pass_on(above_reader, writer, life))
-        ways = {asking, answering}
+        connection = _Connection(writer, above_writer)
+        self._open.add(connection)
+        ways = [self._pass_on(reader, above_writer, life), self._pass_on(above_reader, writer, life)]
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(*[self._until_cut(way, connection) for way in ways])
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for side in (writer, above_writer):
-                side.transport.abort()
+            self._open.discard(connection)
+            connection.abort()
+            if not self._open:
+                self._idle.set()
+
+    async def aclose(self) -> None:
+        """Reset all connections."""
+        for connection in self._open:
+            connection.abort()
+        if self._open:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _until_cut(self, way: Coroutine[object, object, None], connection: _Connection) -> None:
+        """When one way ends, both do."""
+        with suppress(OSError):
+            await way
+        connection.abort()
 
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, life: list[int]) -> None:
         """One way; `life` is empty, or the bytes that both ways have left."""
@@ -76,3 +103,4 @@ async def cutting(host: str, port: int, cuts: int, *, most_bytes: int = 3000, se
         yield cutter
     finally:
         listening.close()
+        await cutter.aclose()
