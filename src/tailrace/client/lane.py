@@ -129,7 +129,7 @@ class Batching:
 
     events: int = 1_000
     """The most events."""
-    size: int = 1024 * 1024
+    size: int = 512 * 1024
     """The most bytes (a single larger event goes alone)."""
 
 

@@ -19,8 +19,6 @@ from tailrace.client.reconnect import GaveUp
 
 IDLE_LANES: Final = 1_000
 """Lanes that are kept although they have nothing to do."""
-WAITING_BYTES: Final = 16 * 1024 * 1024
-"""What may wait or be under way, over all topics, before `publish` waits for room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +27,10 @@ class PublishLimits:
 
     batch_events: int = 1_000
     """The most events of one request."""
-    batch_bytes: int = 1024 * 1024
-    """The most bytes of one request; a single larger event goes alone."""
-    waiting_bytes: int = WAITING_BYTES
-    """Bytes that may wait for an answer; beyond it `publish` waits. A single larger event waits until it is alone."""
+    batch_bytes: int = 512 * 1024
+    """The most bytes of one request, before base64; a single larger event goes alone. Many proxies take 1 MB at most."""
+    waiting_bytes: int = 16 * 1024 * 1024
+    """Bytes that may wait for an answer, over all topics; beyond it `publish` waits. A single larger event waits until it is alone."""
     answer_seconds: float = 60.0
     """How long an answer may take before the request is sent again."""
     drain_seconds: float = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NoReturn
 
@@ -102,7 +103,7 @@ def content(topic: str, data: object, idempotency_key: str | None, attributes: A
     return Keyed(made, idempotency_key)
 
 
-class Order:
+class Order(ABC):
     """One call of `publish`: its parcels, and how many of them are not settled. `finish` is told when none is left."""
 
     def __init__(self, contents: Iterable[Draft | Keyed | Lines]) -> None:
@@ -115,9 +116,9 @@ class Order:
         if not self.left:
             self.finish()
 
+    @abstractmethod
     def finish(self) -> None:
         """Wake who waits."""
-        raise NotImplementedError
 
     def receipt(self) -> Receipt:
         """The receipt of the only parcel. Raises its error."""
