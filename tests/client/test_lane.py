@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.client.answers import Answer, Broken, Lost, Misused, Receipt, Refused, Stored
-from tailrace.client.lane import Batching, Keyed, Lane, Lines, Parcel, Request
+from tailrace.client.lane import Batching, Keyed, Lane, Lines, Parcel, Request, Terms
 from tailrace.client.reconnect import GaveUp, NotUnderstood, Rejected
 from tailrace.core.event import Draft
 from tailrace.core.producer import Producer, ProducerState, Verdict, judge
@@ -23,7 +23,7 @@ class Nobody:
 
 
 def make(*, max_retries: int | None = None, renewable: bool = False, batching: Batching = BATCHING) -> Lane:
-    return Lane("t", "p", batching=batching, max_retries=max_retries, renewable=renewable)
+    return Lane("t", Terms("p", batching, max_retries, renewable))
 
 
 def put(lane: Lane, *contents: object, **attributes: str) -> list[Parcel]:

@@ -334,6 +334,29 @@ async def test_idle_lanes_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
             assert publisher.statistics().lanes == 3
 
 
+async def test_a_topic_whose_lane_was_forgotten_goes_on_under_the_same_producer_in_a_later_epoch(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes_module, "IDLE_LANES", 1)
+    with answering(always) as answers:
+        async with Publisher(answers.url) as publisher:
+            for topic in ("a", "b", "a"):
+                await publisher.publish(topic, 1)
+    numbers = numbers_of(answers.asked)
+    assert len({producer for producer, _, _ in numbers}) == 1
+    assert [(int(epoch), int(sequence)) for _, epoch, sequence in numbers] == [(0, 0), (1, 0), (2, 0)]
+    async with Publisher(server.url) as publisher:
+        for number, topic in enumerate(["forgotten/a", "forgotten/b", "forgotten/a"]):
+            await publisher.publish(topic, number)
+    assert history(server.url, "forgotten/a") == [0, 2]
+
+
+@pytest.mark.parametrize("name", ["batch_events", "waiting_bytes", "connections", "answer_seconds"])
+def test_a_limit_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"{name} is 0, and must be more than nothing"):
+        PublishLimits(**{name: 0})
+
+
 async def test_a_lane_has_no_task_when_it_is_idle(server: Running) -> None:
     async with Publisher(server.url) as publisher:
         before = asyncio.all_tasks()

@@ -36,6 +36,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final, NamedTuple, Protocol, assert_never
 from urllib.parse import quote
 
@@ -133,6 +134,21 @@ class Batching:
     """The most bytes (a single larger event goes alone)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all lanes of a publisher share.
+
+    `producer`: its random id. `epochs`: numbers that rise, so that a lane's are later than those of an earlier lane of
+    its topic. `renewable`: the token comes from a callable, which can be asked for a fresh one.
+    """
+
+    producer: str
+    batching: Batching = field(default_factory=Batching)
+    max_retries: int | None = None
+    renewable: bool = False
+    epochs: Iterator[int] = field(default_factory=count)
+
+
 class Step(NamedTuple):
     """What an answer led to: these parcels are settled, and what is next may be sent after so many seconds."""
 
@@ -141,21 +157,17 @@ class Step(NamedTuple):
 
 
 class Lane:
-    """See the module. `renewable`: the token comes from a callable, which can be asked for a fresh one."""
+    """See the module."""
 
-    def __init__(
-        self, topic: str, producer: str, *, batching: Batching, max_retries: int | None, renewable: bool
-    ) -> None:
+    def __init__(self, topic: str, terms: Terms) -> None:
         self.topic = topic
         self.request: Request | None = None
+        self._terms = terms
         self._waiting: OrderedDict[Parcel, None] = OrderedDict()
         self._halves: deque[list[Parcel]] = deque()
         self._doubted: list[Parcel] = []
-        self._producer = producer
-        self._epoch = self._sequence = 0
-        self._batching = batching
-        self._max_retries = max_retries
-        self._renewable = renewable
+        self._epoch = next(terms.epochs)
+        self._sequence = 0
 
     @property
     def is_idle(self) -> bool:
@@ -180,7 +192,7 @@ class Lane:
             if not parcels:
                 return None
             self.request = _request(self.topic, parcels)
-            self.request.reconnect.max_retries = self._max_retries
+            self.request.reconnect.max_retries = self._terms.max_retries
             self._number(self.request)
         return self.request
 
@@ -234,8 +246,8 @@ class Lane:
         for parcel in self._waiting:
             size += parcel.size
             if parcels and (
-                len(parcels) >= self._batching.events
-                or size > self._batching.size
+                len(parcels) >= self._terms.batching.events
+                or size > self._terms.batching.size
                 or not isinstance(parcel.content, Draft)
             ):
                 break
@@ -248,7 +260,7 @@ class Lane:
 
     def _number(self, request: Request) -> None:
         if request.is_numbered:
-            request.headers["producer-id"] = self._producer
+            request.headers["producer-id"] = self._terms.producer
             request.headers["producer-epoch"] = str(self._epoch)
             request.headers["producer-seq"] = str(self._sequence)
 
@@ -275,7 +287,7 @@ class Lane:
             self._next_epoch()
             self._number(request)
             return Step([])
-        if answer.status == 401 and self._renewable and not request.renewed:
+        if answer.status == 401 and self._terms.renewable and not request.renewed:
             request.renewed = True
             return Step([])
         request.in_doubt |= not answer.stored_nothing
@@ -316,7 +328,7 @@ class Lane:
         return Step(request.parcels)
 
     def _next_epoch(self) -> None:
-        self._epoch += 1
+        self._epoch = next(self._terms.epochs)
         self._sequence = 0
         self._doubted = []
 

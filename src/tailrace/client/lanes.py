@@ -1,8 +1,9 @@
 """All lanes of one publisher: who has one, how much waits in them, what they have done. Pure.
 
 A lane exists while it has something to do, and for a while after: of the idle ones the IDLE_LANES used last are kept,
-so that a million topics do not stay in memory. With a lane its producer is forgotten, which is safe: nothing of it is
-under way, and the next lane of that topic has a producer of its own.
+so that a million topics do not stay in memory. With a lane its number is forgotten, which is safe: nothing of it is
+under way, and the next lane of that topic begins in a later epoch. The producer's id stays the publisher's, so that a
+server remembers one for each publisher and topic, however often lanes come and go.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from tailrace.client.answers import Answer, Stored
-from tailrace.client.lane import Batching, Lane, Parcel, Request
+from tailrace.client.lane import Batching, Lane, Parcel, Request, Terms
 from tailrace.client.reconnect import GaveUp
+from tailrace.errors import InvalidParameter
 
 IDLE_LANES: Final = 1_000
 """Lanes that are kept although they have nothing to do."""
@@ -28,15 +30,24 @@ class PublishLimits:
     batch_events: int = 1_000
     """The most events of one request."""
     batch_bytes: int = 512 * 1024
-    """The most bytes of one request, before base64; a single larger event goes alone. Many proxies take 1 MB at most."""
+    """The most bytes of one request, before base64: many proxies take 1 MB. A single larger event goes alone."""
     waiting_bytes: int = 16 * 1024 * 1024
-    """Bytes that may wait for an answer, over all topics; beyond it `publish` waits. A single larger event waits until it is alone."""
+    """Bytes that may wait for an answer, over all topics; beyond it `publish` waits. A larger event goes alone."""
     answer_seconds: float = 60.0
     """How long an answer may take before the request is sent again."""
     drain_seconds: float = 10.0
     """How long closing waits for what is still to be sent."""
     connections: int = 32
     """The most connections to the server. One topic never needs more than one."""
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            if getattr(self, limit.name) <= 0:
+                raise InvalidParameter(f"{limit.name} is {getattr(self, limit.name)}, and must be more than nothing.")
+
+    def terms(self, max_retries: int | None, *, renewable: bool) -> Terms:
+        """What the lanes of a new publisher share."""
+        return Terms(uuid.uuid4().hex, Batching(self.batch_events, self.batch_bytes), max_retries, renewable)
 
 
 class Statistics(NamedTuple):
@@ -56,18 +67,15 @@ class Statistics(NamedTuple):
 
 
 LaneT = TypeVar("LaneT", bound=Lane)
-Make = Callable[..., LaneT]
-"""Makes a lane, from what `Lane` takes."""
 
 
 @dataclass(slots=True)
 class Lanes(Generic[LaneT]):
     """See the module. Whoever drives the lanes tells of what is sent and answered here."""
 
-    make: Make[LaneT]
-    limits: PublishLimits
-    max_retries: int | None
-    renewable: bool
+    make: Callable[[str, Terms], LaneT]
+    terms: Terms
+    waiting_bytes: int
     _waiting_bytes: int = 0
     _waiting_events: int = 0
     _published: int = 0
@@ -102,7 +110,7 @@ class Lanes(Generic[LaneT]):
         admitted: list[tuple[LaneT, Parcel]] = []
         while self._entrance:
             parcel, topic = next(iter(self._entrance.items()))
-            if self._waiting_bytes and self._waiting_bytes + parcel.size > self.limits.waiting_bytes:
+            if self._waiting_bytes and self._waiting_bytes + parcel.size > self.waiting_bytes:
                 break
             del self._entrance[parcel]
             lane = self._lane(topic)
@@ -164,10 +172,7 @@ class Lanes(Generic[LaneT]):
     def _lane(self, topic: str) -> LaneT:
         lane = self._lanes.get(topic)
         if lane is None:
-            batching = Batching(self.limits.batch_events, self.limits.batch_bytes)
-            lane = self._lanes[topic] = self.make(
-                topic, uuid.uuid4().hex, batching=batching, max_retries=self.max_retries, renewable=self.renewable
-            )
+            lane = self._lanes[topic] = self.make(topic, self.terms)
         self._idle.pop(topic, None)
         return lane
 

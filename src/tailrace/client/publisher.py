@@ -95,7 +95,8 @@ class Publisher:
         if isinstance(token, str):
             credentials(token)
         self._base = api_base(url)
-        self._lanes: Lanes[_TaskLane] = Lanes(_TaskLane, self._limits, max_retries, renewable=callable(token))
+        terms = self._limits.terms(max_retries, renewable=callable(token))
+        self._lanes: Lanes[_TaskLane] = Lanes(_TaskLane, terms, self._limits.waiting_bytes)
         self._http = httpx2.AsyncClient(timeout=timeouts(self._limits), limits=connections(self._limits))
         self._home = Home()
         self._loop: asyncio.AbstractEventLoop | None = None

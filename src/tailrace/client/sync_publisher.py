@@ -90,7 +90,8 @@ class SyncPublisher:
         if isinstance(token, str):
             credentials(token)
         self._base = api_base(url)
-        self._lanes: Lanes[_LedLane] = Lanes(_LedLane, self._limits, max_retries, renewable=callable(token))
+        terms = self._limits.terms(max_retries, renewable=callable(token))
+        self._lanes: Lanes[_LedLane] = Lanes(_LedLane, terms, self._limits.waiting_bytes)
         self._http = httpx2.Client(timeout=timeouts(self._limits), limits=connections(self._limits))
         self._home = Home()
         self._lock = threading.Lock()
