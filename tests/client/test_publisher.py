@@ -319,6 +319,25 @@ async def test_beyond_the_waiting_bytes_publish_waits_and_does_not_fail() -> Non
             assert publisher.statistics()[4:6] == (0, 0)
 
 
+@pytest.mark.parametrize("waiting_bytes", [10_000, 1], ids=["in its lane", "at the entrance"])
+async def test_what_is_cancelled_before_it_was_sent_is_never_sent_and_takes_no_room(waiting_bytes: int) -> None:
+    gate = Gate()
+    with answering(gate) as answers:
+        async with Publisher(answers.url, limits=PublishLimits(waiting_bytes=waiting_bytes)) as publisher:
+            first = asyncio.create_task(publisher.publish("t", 1))
+            await gate.wait_reached()
+            under_way = publisher.statistics().waiting_bytes
+            doomed = asyncio.create_task(publisher.publish_many("t", [2, 3]))
+            await asyncio.sleep(0)
+            doomed.cancel()
+            await asyncio.gather(doomed, return_exceptions=True)
+            assert publisher.statistics().waiting_bytes == under_way
+            gate.open.set()
+            await first
+            await publisher.publish("t", 4)
+    assert [asked.body for asked in answers.asked] == [b"1", b"4"]
+
+
 async def test_an_event_larger_than_all_room_waits_until_it_is_alone(server: Running) -> None:
     async with Publisher(server.url, limits=PublishLimits(waiting_bytes=10)) as publisher:
         await asyncio.gather(*[publisher.publish("large", "x" * 100) for _ in range(3)])
