@@ -16,6 +16,7 @@ from tailrace.errors import (
     Draining,
     InvalidCursor,
     InvalidEvent,
+    InvalidJson,
     InvalidParameter,
     InvalidPattern,
     NotOpen,
@@ -147,7 +148,7 @@ async def test_two_tasks_cannot_wait_for_one_subscription(log: EventLog) -> None
 async def test_many_are_stored_together_or_not_at_all(log: EventLog) -> None:
     receipt = await log.publish_many("a", [1, 2, 3])
     assert receipt.count == 3
-    with pytest.raises(InvalidEvent, match="cannot be written as JSON"):
+    with pytest.raises(InvalidEvent, match="cannot become JSON"):
         await log.publish_many("a", [4, object()])
     assert [event.json() for event in (await log.read("a")).events] == [1, 2, 3]
 
@@ -277,12 +278,16 @@ async def test_a_place_that_is_none_is_refused_when_it_is_looked_for(log: EventL
         await anext(log.subscribe(start="yesterday"))
 
 
+async def test_data_that_is_said_to_be_json_must_be(log: EventLog) -> None:
+    with pytest.raises(InvalidJson, match="The data is not JSON"):
+        await log.publish("a", "{", content_type="application/json")
+
+
 @pytest.mark.parametrize(
     ("attributes", "sentence"),
     [
-        ({"time": datetime(2026, 1, 1)}, "without a time zone"),  # noqa: DTZ001 - that is the point
-        ({"tags": "eu"}, "give a list of texts"),
-        ({"content_type": "application/json"}, "is said to be application/json, and is not"),
+        ({"time": datetime(2026, 1, 1)}, "without an offset"),  # noqa: DTZ001 - that is the point
+        ({"tags": "eu"}, "must be a list of texts"),
         ({"type": "tailrace.open"}, "reserved"),
     ],
 )
