@@ -1,12 +1,16 @@
-"""sse-starlette, and FastAPI's own SSE: apps of a queue per subscriber, as their documentation has it."""
+"""sse-starlette, FastAPI's own SSE, and Tailrace inside a FastAPI application: all in this environment, under uvicorn.
+
+The first two are apps of a queue per subscriber, as their documentation has it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from peers.peer import FETCHED, Peer, free_port, need, running
+from peers.peer import Peer, free_port, running
 from tailrace.bench import Target
 from tailrace.bench.target import request
 
@@ -23,20 +27,37 @@ def fastapi(topics: int = 1) -> contextlib.AbstractContextManager[Peer]:
     return _start("fastapi_app", topics)
 
 
+def embedded(topics: int = 1) -> contextlib.AbstractContextManager[Peer]:
+    """`tailrace.fastapi`, by ASGI alone."""
+    return _start("tailrace_app", topics, publish="/say/", follow="/events/stream?topics=")
+
+
+def embedded_full_speed(topics: int = 1) -> contextlib.AbstractContextManager[Peer]:
+    """`tailrace.fastapi` with `full_speed`: uvicorn hands connections over."""
+    speed = {"TAILRACE_FULL_SPEED": "1"}
+    return _start("tailrace_app", topics, publish="/say/", follow="/events/stream?topics=", environment=speed)
+
+
 @contextlib.contextmanager
-def _start(app: str, topics: int) -> Iterator[Peer]:
-    python = need(FETCHED / "venv" / "bin" / "python")
+def _start(
+    app: str,
+    topics: int,
+    *,
+    publish: str = "/topics/",
+    follow: str = "/topics/",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Peer]:
     port = free_port()
-    command = [python, "-m", "uvicorn", f"{app}:app", "--app-dir", APPS, "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", f"{app}:app", "--app-dir", APPS, "--port", str(port)]
     command += ["--loop", "uvloop", "--http", "httptools", "--log-level", "error", "--no-access-log"]
     command += ["--backlog", "4096", "--timeout-graceful-shutdown", "1"]
-    with running(command, port) as pids:
+    with running(command, port, environment=environment) as pids:
         host = f"127.0.0.1:{port}"
         target = Target(
             "127.0.0.1",
             port,
-            subscribe=lambda n: request("GET", f"/topics/t{n % topics}", host=host),
-            publish=lambda t, body: request("POST", f"/topics/t{t}", body, host=host, content_type="application/json"),
+            subscribe=lambda n: request("GET", f"{follow}t{n % topics}", host=host),
+            publish=lambda t, body: request("POST", f"{publish}t{t}", body, host=host, content_type="application/json"),
             topics=topics,
             ready=b": ok",
             pids=pids,

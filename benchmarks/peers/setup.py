@@ -19,16 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from peers import c_loop, nchan
 from peers.peer import FETCHED
 
-PYTHON = ("sse-starlette==3.7.0", "fastapi==0.165.0", "starlette==1.10.0", "uvicorn==0.54.0", "uvloop", "httptools")
 NODE = "@durable-streams/server@0.3.7"
 DEBIAN = ("nginx-light", "libnginx-mod-nchan")
-
-
-def venv() -> None:
-    """sse-starlette and FastAPI, in an environment of their own."""
-    folder = FETCHED / "venv"
-    run(sys.executable, "-m", "venv", folder)
-    run(folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *PYTHON)
 
 
 def node() -> None:
@@ -56,7 +48,6 @@ def run(*command: str | Path) -> None:
 
 PARTS: dict[str, Callable[[], object]] = {
     "C write() loop": c_loop.built,
-    "sse-starlette, FastAPI": venv,
     "Durable Streams": node,
     "nchan": nginx,
 }

@@ -27,6 +27,7 @@ from tailrace.starlette import Door, rest_of
 
 try:
     from fastapi import APIRouter, Depends
+    from fastapi.routing import APIRoute
 except ModuleNotFoundError as error:
     if error.name != "fastapi":
         raise
@@ -34,8 +35,10 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(sentence, name="fastapi") from None
 
 _DOCUMENTED: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-_STACKS: Final = ("fastapi_function_astack", "fastapi_inner_astack")
-"""Where FastAPI keeps what dependencies with `yield` have open during a request, until the response has been sent."""
+_GRANTED: Final = "tailrace.granted"
+"""Where an endpoint leaves word in the scope."""
+_DOOR: Final = "tailrace_door"
+"""Where a route finds what answers: FastAPI makes routes anew when it includes a router, of the same endpoints."""
 
 
 def events_router(
@@ -55,13 +58,17 @@ def events_router(
     `full_speed`: let uvicorn hand the connections of streams over, as Tailrace's own server does, which makes a stream
     ten times as cheap; the same as `uvicorn.run(app, http="tailrace.server.protocol:Protocol")`.
     """
-    router = APIRouter(prefix=prefix, tags=list(tags), lifespan=_lifespan(log, full_speed=full_speed))
+    router = APIRouter(
+        prefix=prefix, tags=list(tags), lifespan=_lifespan(log, full_speed=full_speed), route_class=_Route
+    )
     for name, address in ADDRESSES.items():
         door = Door(log, name)
         for method in address.methods:
+            endpoint = _endpoint(authenticate or _everybody)
+            setattr(endpoint, _DOOR, door)
             router.add_api_route(
                 address.path,
-                _endpoint(door, authenticate or _everybody),
+                endpoint,
                 methods=[method],
                 name=f"{name}_{method.lower()}",
                 response_class=Response,
@@ -76,32 +83,42 @@ def _everybody() -> Grant:
     return READ_EVERYTHING
 
 
-def _endpoint(door: Door, authenticate: Callable[..., Any]) -> Callable[..., Any]:
+def _endpoint(authenticate: Callable[..., Any]) -> Callable[..., Any]:
     depends: Any = Depends(authenticate)
 
     async def endpoint(request: Request, grant: Any = depends) -> Response:
-        return _Answer(door, grant, request)
+        return _Granted(request, grant)
 
     return endpoint
 
 
-class _Answer(Response):
-    """What an endpoint returns: it answers by itself, after the dependencies have ended."""
+class _Granted(Response):
+    """What the endpoints return: it sends nothing, and leaves word for the route, which answers."""
 
-    def __init__(self, door: Door, grant: object, request: Request) -> None:
+    def __init__(self, request: Request, grant: object) -> None:
         super().__init__()
-        self._door = door
-        self._grant = grant
         self._request = request
+        self._grant = grant
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        for name in _STACKS:
-            stack = scope.get(name)
-            if stack is not None:
-                await stack.aclose()
-        await self._door.answer(self._grant, scope, rest_of(self._request, receive), send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
+        """Do what dependencies have asked for, and let FastAPI come to its end with this request."""
         if self.background is not None:
             await self.background()
+        scope[_GRANTED] = self._grant, rest_of(self._request, receive)
+
+
+class _Route(APIRoute):
+    """A route that answers when FastAPI is done with the request: nothing that dependencies have opened is open any
+    more (a database session would be held for as long as a stream), and nothing of them is kept in memory.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, unless a dependency has."""
+        await super().handle(scope, receive, send)
+        granted: tuple[object, Receive] | None = scope.pop(_GRANTED, None)
+        if granted is not None:
+            door: Door = getattr(self.endpoint, _DOOR)
+            await door.answer(granted[0], scope, granted[1], send)
 
 
 def _lifespan(log: EventLog, *, full_speed: bool) -> Any:

@@ -108,6 +108,10 @@ class Call:
         """The server's own `send`, for a response that has begun: an error could not be answered any more."""
         return self.send.bare if isinstance(self.send, Started) else self.send
 
+    def forget(self) -> None:
+        """Drop what was read off the request: a stream may last for days."""
+        self._headers = None
+
     async def until_gone(self) -> None:
         """Wait for the client to go away (the body must have been read)."""
         while (await self.receive())["type"] != "http.disconnect":

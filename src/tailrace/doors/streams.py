@@ -97,12 +97,12 @@ class Streams:
             return page
         return await self.log.read(selection, after, self.log.limits.page_events)
 
-    async def serve(self, call: Call, opening: Opening) -> None:
-        """Open a stream. Returns at once if the connection could be taken over, else when the stream is over."""
+    async def open(self, call: Call, opening: Opening) -> AsgiSink | None:
+        """Begin a stream. If its connection could not be taken over, the sink that is to be run until it is over."""
         await call.send(start(200, (*HEADERS, CONTENT_GZIP) if opening.gzip else HEADERS))
         if call.method == "HEAD":
             await call.send({"type": "http.response.body", "body": b""})
-            return
+            return None
         member = Member(self.log.reading(opening.after), call.grant.subject, wall_ms())
         begun = await _probed(call, first_piece(sse.OK, gzip=opening.gzip))
         chunked = _taken_over(call, member, begun)
@@ -111,8 +111,7 @@ class Streams:
         if sink is not None:
             member.outlet = sink
         self.fanout.open(member, asked, opening.after, opening.page, begun=begun is not None)
-        if sink is not None:
-            await sink.run(call.until_gone)
+        return sink
 
     def _delivered(self, delivery: Delivery) -> None:
         self.metrics.delivered(delivery.events, delivery.size)

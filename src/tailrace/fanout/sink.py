@@ -9,10 +9,10 @@ everywhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 EXTENSION: Final = "tailrace.handover"
 HIGH_WATER_BYTES: Final = 32 * 1024
@@ -54,7 +54,11 @@ class Reports(Protocol):
 
 
 class AsgiSink:
-    """An outlet over `send`. Its request's task writes (`run`) until the stream is over."""
+    """An outlet over `send`. Its request's task waits for the end (`run`); while there is something to send, and only
+    then, a second one sends it.
+    """
+
+    __slots__ = ("_closing", "_over", "_paused", "_pieces", "_send", "_size", "_stream", "_waiter", "_writer")
 
     def __init__(self, send: Send, stream: Reports) -> None:
         self._send = send
@@ -63,7 +67,8 @@ class AsgiSink:
         self._size = 0
         self._paused = False
         self._closing = False
-        self._work = asyncio.Event()
+        self._over = False
+        self._waiter: asyncio.Task[object] | None = None
         self._writer: asyncio.Task[None] | None = None
 
     def write(self, data: bytes) -> None:
@@ -73,46 +78,72 @@ class AsgiSink:
         if self._size > HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._stream.pause_writing()
-        self._work.set()
+        self._work()
 
     def close(self) -> None:
         """End the response once everything is sent."""
         self._closing = True
-        self._work.set()
+        self._work()
 
     def abort(self) -> None:
         """Stop at once: the response stays unfinished, and the server drops the connection."""
         if self._writer is not None:
             self._writer.cancel()
+        self._end()
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait, and those in the server's hands that it has not taken yet."""
         return self._size
 
-    async def run(self, until_gone: Callable[[], Awaitable[None]]) -> None:
-        """Send what is written until the stream or the client ends."""
-        writer = self._writer = asyncio.ensure_future(self._write())
-        watcher = asyncio.ensure_future(until_gone())
+    async def run(self, receive: Receive) -> None:
+        """Wait until the stream is over or the client has gone. Raises what `send` raises."""
+        self._waiter = asyncio.current_task()
         try:
-            await asyncio.wait({writer, watcher}, return_when=asyncio.FIRST_COMPLETED)
+            while not self._over and (await receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            if not self._over or (self._waiter is not None and self._waiter.uncancel()):
+                raise  # not by us, or not by us alone
         finally:
-            writer.cancel()
-            watcher.cancel()
-            await asyncio.wait({writer, watcher})
+            self._waiter = None
+            self._over = True
+            writer = self._writer
+            if writer is not None:
+                writer.cancel()
+                await asyncio.wait({writer})
             self._stream.connection_lost(None)
-        if not writer.cancelled():
+        if writer is not None and not writer.cancelled():
             writer.result()
 
+    def _work(self) -> None:
+        if self._writer is None and not self._over:
+            self._writer = asyncio.ensure_future(self._write())
+            self._writer.add_done_callback(self._rest)
+
+    def _rest(self, writer: asyncio.Task[None]) -> None:
+        """Everything is sent, for now; or something is wrong with sending."""
+        if writer.cancelled() or writer.exception() is not None:
+            self._end()
+        else:
+            self._writer = None
+            if self._pieces or (self._closing and not self._over):
+                self._work()
+
+    def _end(self) -> None:
+        """Let the request's task go on."""
+        if not self._over:
+            self._over = True
+            if self._waiter is not None:
+                self._waiter.cancel()
+
     async def _write(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
+        while self._pieces or self._closing:
             pieces, self._pieces = self._pieces, []
             body = b"".join(pieces)
             done = self._closing
-            if body or done:
-                await self._send({"type": "http.response.body", "body": body, "more_body": not done})
+            await self._send({"type": "http.response.body", "body": body, "more_body": not done})
             if done:
+                self._end()
                 return
             self._size -= len(body)
             if self._paused and not self._size:

@@ -15,6 +15,7 @@ from tailrace.doors.native.params import SELECTING, STARTING, Params
 from tailrace.doors.streams import HEADERS, Opening, Streams
 from tailrace.doors.turnstile import Turnstile
 from tailrace.errors import Draining, Overloaded, TailraceError
+from tailrace.fanout.sink import AsgiSink
 from tailrace.wire import sse
 
 KNOWN = (*SELECTING, *STARTING, "format", "heartbeat", "compression")
@@ -36,6 +37,13 @@ class StreamEvents:
             await _nothing_more(call)
             return
         await self._turnstile.passing()
+        sink = await self._open(call)
+        if sink is not None:  # nothing but the call is kept for as long as the stream lasts, and of that not much
+            call.forget()
+            await sink.run(call.receive)
+
+    async def _open(self, call: Call) -> AsgiSink | None:
+        """Begin a stream, or answer why there is none; what is to be run for it, if its connection stays here."""
         try:
             opening = await self._opening(call)
         except TailraceError as error:
@@ -43,11 +51,11 @@ class StreamEvents:
                 raise
             self._streams.metrics.refused(error.code, error.status)
             await _refuse(call, error, self._streams.limits.retry_milliseconds)
-            return
+            return None
         if opening is None:
             await _nothing_more(call)
-        else:
-            await self._streams.serve(call, opening)
+            return None
+        return await self._streams.open(call, opening)
 
     async def _opening(self, call: Call) -> Opening | None:
         """The stream that was asked for; None if it had come to its end before."""
