@@ -1,0 +1,186 @@
+"""Runs a page of documentation as its reader would: files are written, commands typed, and what is shown must appear.
+
+A block of code whose first line names a file (`# app.py`, `<!-- page.html -->`) is that file. In a `console` block each
+`$ …` is typed into a shell, and the lines below it must appear in what it prints, in order, with others between; `…` in
+a line stands for anything. A command that goes on after that (a server, a stream) runs on beside the next ones; `^C`
+stops it. A `text` block must appear in what those print. Ports are replaced by free ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+WAIT_SECONDS = 60.0
+PORTS = ("8000", "4437")
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"(?:#|//|<!--) ([\w./-]+\.(?:py|html|js|toml))(?: -->)?\n")
+
+
+class Block(NamedTuple):
+    """A piece of code of a page."""
+
+    kind: str
+    text: str
+    line: int
+
+
+class Typed(NamedTuple):
+    """A command, what it must print, and whether it is stopped then."""
+
+    command: str
+    shown: list[str]
+    stopped: bool
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """The pieces of code of a page, in order."""
+    for match in _BLOCK.finditer(page):
+        yield Block(match[1], match[2], page.count("\n", 0, match.start()) + 1)
+
+
+def file_of(block: Block) -> str | None:
+    """The file that a block is, if it is one."""
+    match = _FILE.match(block.text)
+    return match[1] if match else None
+
+
+def typed(text: str) -> list[Typed]:
+    """The commands of a console block."""
+    found: list[Typed] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append(Typed(line[2:], [], False))
+        elif line == "^C":
+            found[-1] = found[-1]._replace(stopped=True)
+        elif line.endswith("\\") and not found[-1].shown:
+            found[-1] = found[-1]._replace(command=f"{found[-1].command}\n{line}")
+        elif found[-1].command.endswith("\\"):
+            found[-1] = found[-1]._replace(command=f"{found[-1].command}\n{line}")
+        elif line.strip():
+            found[-1].shown.append(line)
+    return found
+
+
+@dataclass
+class Running:
+    """A command that was typed, and what it has printed."""
+
+    command: str
+    process: subprocess.Popen[str]
+    printed: str = ""
+    seen: int = 0
+
+    def __post_init__(self) -> None:
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed += line
+
+    def finds(self, line: str) -> bool:
+        """Whether a line appears after those that were found before."""
+        pattern = ".*".join(re.escape(part) for part in line.strip().split("…"))
+        match = re.compile(pattern).search(self.printed, self.seen)
+        if match is not None:
+            self.seen = match.end()
+        return match is not None
+
+    def is_over(self) -> bool:
+        """Whether it has ended, and everything that it printed has been read."""
+        return self.process.poll() is not None and not self._reader.is_alive()
+
+    def stop(self, number: int = signal.SIGKILL) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+            self.process.wait(WAIT_SECONDS)
+        self._reader.join(WAIT_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Reader:
+    """Somebody who follows a page in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[Running] = []
+        self._ports = {port: _free_port() for port in PORTS}
+
+    def follow(self, block: Block) -> None:
+        """Do what a block says. Raises AssertionError if it does not come out as the page says."""
+        text = self._translated(block.text)
+        if (name := file_of(block)) is not None:
+            (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._folder / name).write_text(text)
+        elif block.kind == "console":
+            for one in typed(text):
+                self._type(one)
+        elif block.kind == "text":
+            for line in text.splitlines():
+                self._wait(lambda line=line: any(one.finds(line) for one in self._running), line, self._running)
+        else:
+            raise AssertionError(f"line {block.line}: nobody executes this block: name its file in its first line")
+
+    def leave(self) -> None:
+        """Stop what is still running."""
+        for one in self._running:
+            one.stop()
+
+    def _translated(self, text: str) -> str:
+        for port, free in self._ports.items():
+            text = re.sub(rf"(?<=:){port}\b", free, text)
+        return text
+
+    def _type(self, one: Typed) -> None:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join([path for path in sys.path if path]),
+            "PYTHONUNBUFFERED": "1",
+            "UVICORN_PORT": self._ports["8000"],
+            "TAILRACE_PORT": self._ports["4437"],
+            "TAILRACE_URL": f"http://127.0.0.1:{self._ports['4437']}",
+        }
+        process = subprocess.Popen(
+            ["bash", "-c", one.command], cwd=self._folder, env=environment, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        running = Running(one.command, process)
+        self._running.append(running)
+        for line in one.shown:
+            self._wait(lambda line=line: running.finds(line), line, [running])
+        if one.stopped:
+            running.stop(signal.SIGINT)
+        elif not one.shown:
+            self._wait(running.is_over, "its end", [running])
+        if one.stopped or running.is_over():
+            self._running.remove(running)
+            running.stop()
+            assert one.stopped or process.returncode == 0, f"$ {one.command}\n{running.printed}"
+
+    def _wait(self, condition: object, what: str, where: list[Running]) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():  # type: ignore[operator]  # a function
+            over = all(one.is_over() for one in where)
+            if (over and not condition()) or time.monotonic() > deadline:  # type: ignore[operator]  # as above
+                said = "\n".join(f"$ {one.command}\n{one.printed}" for one in where)
+                raise AssertionError(f"{what!r} did not come:\n{said}")
+            time.sleep(0.01)
+
+
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
