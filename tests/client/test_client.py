@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tailrace.client import Follow, GaveUp, Missing, Reader, Received, Rejected, State, Writer
+from tailrace.client import Follow, GaveUp, Missing, Publisher, Reader, Received, Rejected, State
 from tailrace.core.event import Draft
 from tailrace.core.filter import Filter
 from tailrace.core.selection import Selection
@@ -42,9 +42,9 @@ def follow(*topics: str, start: str = "earliest", **options: object) -> Follow:
 
 
 async def test_what_is_written_is_read(server: Running) -> None:
-    async with Writer(server.url) as writer, Reader(server.url, follow("basic/*")) as reader:
+    async with Publisher(server.url) as writer, Reader(server.url, follow("basic/*")) as reader:
         draft = Draft(topic="basic/ä b", data=b'{"n": 1}', type="x.y", id="7", key="k", tags=("a", "b"), source="/s ä")
-        receipt = await writer.publish(draft)
+        receipt = await writer.publish(draft.topic, draft)
         [item] = await take(reader, 1)
         assert item == Received(receipt.first or "", "x.y", '{"n": 1}')
         assert isinstance(item, Received)
@@ -54,9 +54,9 @@ async def test_what_is_written_is_read(server: Running) -> None:
 
 async def test_a_selection_is_sent_whole(server: Running) -> None:
     chosen = Selection(["select"], ["x"], ["t"], Filter.parse({"path": "/n", "gt": 1}))
-    async with Writer(server.url) as writer, Reader(server.url, Follow(chosen, "earliest", "envelope")) as reader:
+    async with Publisher(server.url) as writer, Reader(server.url, Follow(chosen, "earliest", "envelope")) as reader:
         for number in (1, 2):
-            await writer.publish(Draft(topic="select", data=b'{"n": %d}' % number, type="x", tags=("t",)))
+            await writer.publish("select", {"n": number}, type="x", tags=("t",))
         [item] = await take(reader, 1)
         assert isinstance(item, Received)
         envelope = item.json()
@@ -66,9 +66,9 @@ async def test_a_selection_is_sent_whole(server: Running) -> None:
 
 async def test_fifty_drops_lose_and_double_nothing(server: Running) -> None:
     async def publish() -> None:
-        async with Writer(server.url) as writer:
+        async with Publisher(server.url) as writer:
             for number in range(500):
-                await writer.publish(Draft(topic="drops", data=b"%d" % number))
+                await writer.publish("drops", number)
 
     def cut_all() -> None:
         for stream in list(server.site.streams._open):
@@ -103,8 +103,8 @@ async def test_a_restarted_server_is_found_again_and_nothing_is_lost(tmp_path: P
         for number in range(3):
             server = running_server(settings)
             running = await asyncio.to_thread(server.__enter__)
-            async with Writer(running.url) as writer:
-                await writer.publish(Draft(topic="r", data=b"%d" % number))
+            async with Publisher(running.url) as writer:
+                await writer.publish("r", number)
             item = await anext(items)
             assert isinstance(item, Received)
             seen.append(item.data)
@@ -115,8 +115,8 @@ async def test_a_restarted_server_is_found_again_and_nothing_is_lost(tmp_path: P
 
 
 async def test_a_gap_is_told(server: Running) -> None:
-    async with Writer(server.url) as writer, Reader(server.url, follow("gap", start="1-5")) as reader:
-        await writer.publish(Draft(topic="gap", data=b"1"))
+    async with Publisher(server.url) as writer, Reader(server.url, follow("gap", start="1-5")) as reader:
+        await writer.publish("gap", 1)
         missing, event = await take(reader, 2)
         assert isinstance(missing, Missing)
         assert (missing.reason, missing.requested) == ("epoch", "1-5")
@@ -125,8 +125,8 @@ async def test_a_gap_is_told(server: Running) -> None:
 
 async def test_the_end_of_a_closed_topic_ends_reading(server: Running) -> None:
     states: list[State] = []
-    async with Writer(server.url) as writer, Reader(server.url, follow("end"), on_state=states.append) as reader:
-        await writer.publish(Draft(topic="end", data=b"1"))
+    async with Publisher(server.url) as writer, Reader(server.url, follow("end"), on_state=states.append) as reader:
+        await writer.publish("end", 1)
         async with httpx2.AsyncClient(base_url=server.url) as http:
             await http.patch("/api/v1/topics/end", json={"closed": True})
         assert [item.data async for item in reader if isinstance(item, Received)] == ["1"]
@@ -160,17 +160,17 @@ async def test_a_refusal_is_raised_with_the_servers_sentence() -> None:
         async with Reader(running.url, follow("a")) as nobody:
             with pytest.raises(Rejected, match="needs an API key"):
                 await take(nobody, 1)
-        async with Writer(running.url, key="0123456789abcdef") as web:
+        async with Publisher(running.url, token="0123456789abcdef") as web:
             with pytest.raises(Rejected, match="web may not publish 'a'"):
-                await web.publish(Draft(topic="a", data=b"1"))
+                await web.publish("a", 1)
 
 
 async def test_a_server_that_cannot_be_reached_is_given_up_when_told_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    async with Writer(url, max_retries=0) as writer:
+    async with Publisher(url, max_retries=0) as writer:
         with pytest.raises(GaveUp, match="Tried 1 times"):
-            await writer.publish(Draft(topic="a", data=b"1"))
+            await writer.publish("a", 1)
 
 
 async def pieces(*blocks: bytes) -> AsyncIterator[bytes]:
@@ -181,8 +181,8 @@ async def pieces(*blocks: bytes) -> AsyncIterator[bytes]:
 async def test_lines_are_published_in_bulk_in_whatever_pieces_they_come(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tailrace.client.writer.CHUNK_EVENTS", 2)
-    async with Writer(server.url) as writer:
+    monkeypatch.setattr("tailrace.client.posting.CHUNK_EVENTS", 2)
+    async with Publisher(server.url) as writer:
         blocks = pieces(b"1\n\n", b"2", b"2\r\n33", b"3\n4\n5\n6")
         receipts = [(receipt.count, size) async for receipt, size in writer.publish_lines("lines", blocks)]
     assert receipts == [(1, 3), (1, 4), (2, 6), (1, 2), (1, 2)]
@@ -199,7 +199,7 @@ async def test_a_line_goes_out_as_soon_as_it_is_complete(server: Running) -> Non
         await more.wait()
         yield b"2\n"
 
-    async with Writer(server.url) as writer:
+    async with Publisher(server.url) as writer:
         receipts = writer.publish_lines("live", live())
         receipt, _ = await anext(receipts)
         assert receipt.count == 1
@@ -211,8 +211,8 @@ async def test_a_line_goes_out_as_soon_as_it_is_complete(server: Running) -> Non
 async def test_a_broken_line_is_counted_from_where_its_request_began(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tailrace.client.writer.CHUNK_EVENTS", 2)
-    async with Writer(server.url) as writer:
+    monkeypatch.setattr("tailrace.client.posting.CHUNK_EVENTS", 2)
+    async with Publisher(server.url) as writer:
         with pytest.raises(Rejected, match=r"Line 2: .*Counted from line 3\."):
             async for _ in writer.publish_lines("broken", pieces(b"1\n2\n3\n{\n5\n")):
                 pass
@@ -237,8 +237,8 @@ async def test_a_publish_whose_answer_was_lost_is_not_stored_twice(server: Runni
         writer.close()
 
     listening = await asyncio.start_server(proxy, "127.0.0.1", 0)
-    async with Writer(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}") as writer:
-        receipt = await writer.publish(Draft(topic="once", data=b"1"))
+    async with Publisher(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}") as writer:
+        receipt = await writer.publish("once", 1)
     listening.close()
     assert receipt.duplicate
     async with httpx2.AsyncClient(base_url=server.url) as http:

@@ -17,8 +17,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tailrace.client import Follow, Missing, Reader, Received, State, Writer
-from tailrace.core.event import Draft
+from tailrace.client import Follow, Missing, Publisher, Reader, Received, State
 from tailrace.core.selection import Selection
 from tailrace.doors.limits import DoorLimits
 from tailrace.server.config import Settings
@@ -95,9 +94,9 @@ async def numbers(reader: Reader, how_many: int) -> list[int]:
 
 
 async def publish_numbers(url: str, topic: str) -> None:
-    async with Writer(url) as writer:
+    async with Publisher(url) as writer:
         for number in range(EVENTS):
-            await writer.publish(Draft(topic=topic, data=b"%d" % number))
+            await writer.publish(topic, number)
 
 
 async def test_fifty_cuts_at_any_byte_lose_and_double_nothing() -> None:
@@ -153,16 +152,16 @@ async def test_a_reader_and_a_writer_outlive_restarts_of_the_server(
 async def test_a_restart_that_lost_the_log_is_told_as_a_gap_and_reading_goes_on() -> None:
     settings = Settings(port=free_port(), store="memory://", http=QUICK)
     url = f"http://127.0.0.1:{settings.port}"
-    async with Reader(url, Follow(Selection(["a"]), "earliest")) as reader, Writer(url) as writer:
+    async with Reader(url, Follow(Selection(["a"]), "earliest")) as reader, Publisher(url) as writer:
         items = aiter(reader)
         async with served(settings):
-            receipt = await writer.publish(Draft(topic="a", data=b"1"))
+            receipt = await writer.publish("a", 1)
             assert await anext(items) == Received(str(receipt.last), "message", "1")
         async with served(settings):
             missing = await anext(items)
             assert isinstance(missing, Missing)
             assert (missing.reason, missing.requested) == ("epoch", receipt.last)
-            receipt = await writer.publish(Draft(topic="a", data=b"2"))
+            receipt = await writer.publish("a", 2)
             assert await anext(items) == Received(str(receipt.last), "message", "2")
 
 

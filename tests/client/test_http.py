@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from tailrace.client import Follow, Reader, Writer
+from tailrace.client import Follow, Publisher, Reader
 from tailrace.client.http import refused
 from tailrace.errors import InvalidParameter
 
@@ -15,13 +15,13 @@ def test_what_is_no_address_is_refused_before_anything_is_tried(url: str) -> Non
     with pytest.raises(InvalidParameter, match="give one such as http"):
         Reader(url, Follow())
     with pytest.raises(InvalidParameter, match="is not the address of a server"):
-        Writer(url)
+        Publisher(url)
 
 
 @pytest.mark.parametrize("key", ["", "secret\n", "two words", "schlüssel"])
 def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(InvalidParameter, match="give the key alone") as refusal:
-        Writer("http://localhost", key=key)
+        Publisher("http://localhost", token=key)
     assert not key or key not in refusal.value.sentence
 
 

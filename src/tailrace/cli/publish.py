@@ -77,24 +77,24 @@ def _content_type(text: str) -> str:
 
 
 async def _publish_drafts(url: str, key: str | None, drafts: list[Draft]) -> None:
-    from tailrace.client import Writer
+    from tailrace.client import Publisher
 
-    async with Writer(url, key=key, max_retries=RETRIES) as writer:
+    async with Publisher(url, token=key, max_retries=RETRIES) as publisher:
         for draft in drafts:
-            receipt = await writer.publish(draft)
+            receipt = await publisher.publish(draft.topic, draft)
             again = " (again: it was there)" if receipt.duplicate else ""
             typer.echo(f"{receipt.last} {receipt.durability}{again}")
 
 
 async def _publish_lines(url: str, key: str | None, topic: str, files: list[Path], envelope: bool) -> None:
-    from tailrace.client import Writer
+    from tailrace.client import Publisher
 
     published, last, durability = 0, None, ""
-    async with Writer(url, key=key, max_retries=RETRIES) as writer:
+    async with Publisher(url, token=key, max_retries=RETRIES) as publisher:
         for name, size, stream in _inputs(files):
             with _progress(name, size) as advance:
                 blocks = _blocks(stream)
-                async for receipt, read in writer.publish_lines(topic, blocks, "envelope" if envelope else "data"):
+                async for receipt, read in publisher.publish_lines(topic, blocks, "envelope" if envelope else "data"):
                     published += receipt.count
                     last, durability = receipt.last or last, receipt.durability
                     advance(receipt.count, read)

@@ -11,7 +11,7 @@ from typing import Generic, Self
 
 from tailrace.client.effects import Came, Deliver, Effect, Interrupted, Item, OnState, Open, Read, State, Task, Tell
 from tailrace.client.links import AsyncLink, SyncLink
-from tailrace.client.machine import Machine, Statistics
+from tailrace.client.machine import Machine, ReadingStatistics
 
 
 class Reading(Generic[Item]):
@@ -41,7 +41,7 @@ class Reading(Generic[Item]):
         """How the connection is now."""
         return self._machine.state
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> ReadingStatistics:
         """What happened so far."""
         return self._machine.statistics()
 

@@ -5,7 +5,7 @@ below and is sent what came of it; it never waits, never connects, and does not 
 runs it. Two thin drivers do (`client/drivers.py`).
 
     effect       is answered with
-    Token        the token's text
+    AskToken     the token's text
     Open         Head, or a Failure
     Read         bytes (b"" at the end), or a Failure
     Close        None; it is no error to close what is closed
@@ -14,7 +14,7 @@ runs it. Two thin drivers do (`client/drivers.py`).
     Deliver      None, once everything delivered before has been taken
 
 Open and Read can be answered with Interrupted as well: whoever reads was cancelled in the middle of it. The connection
-is then lost, and nothing else. Token, Close and Sleep are done again.
+is then lost, and nothing else. AskToken, Close and Sleep are done again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def ignore(state: State) -> None:
     """Nobody asked."""
 
 
-class Token(NamedTuple):
+class AskToken(NamedTuple):
     """Say what token to show now."""
 
 
@@ -102,7 +102,7 @@ class Interrupted(NamedTuple):
 
 
 Failure = Dropped | Garbled | Untrusted
-Task = Token | Open | Read | Close | Sleep
+Task = AskToken | Open | Read | Close | Sleep
 """What a link does."""
 Effect = Task | Tell | Deliver[Item]
 Came = Head | bytes | str | Failure | Interrupted | None

@@ -18,8 +18,8 @@ import httpx2
 from tailrace.client.anywhere import Anywhere, Source
 from tailrace.client.drivers import AsyncReading, SyncReading
 from tailrace.client.effects import OnState
-from tailrace.client.http import checked_url
-from tailrace.client.links import AsyncLink, AsyncToken, SyncLink, SyncToken
+from tailrace.client.http import SyncToken, Token, checked_url
+from tailrace.client.links import AsyncLink, SyncLink
 from tailrace.client.subscription import SURROUNDINGS
 from tailrace.wire.sse import ServerSentEvent
 
@@ -60,7 +60,7 @@ class EventSource(AsyncReading[ServerSentEvent]):
         self,
         url: str,
         *,
-        token: AsyncToken | None = None,
+        token: Token | None = None,
         http: httpx2.AsyncClient | None = None,
         **options: Unpack[SourceOptions],
     ) -> None:

@@ -139,26 +139,24 @@ class Following(Machine[Followed]):
         """Runs of events, each with where it ends; a gap alone."""
         self._has_event = True
         items: list[Followed] = []
-        cursor = ""
         for event in events:
-            if not event.type.startswith("tailrace."):
-                items.append(received(event.data, event.id))
-                cursor = event.id
+            kind, data, cursor, _ = event
+            if not kind.startswith("tailrace."):
+                items.append(received(data, cursor))
                 continue
             if items:
-                yield self._events(items, cursor)
+                yield self._events(items)
                 items = []
             said = _control(event)
             if isinstance(said, Drained | Ended):
                 yield said
                 return
-            cursor = event.id
             if said is None:
                 yield Deliver([], cursor or None)
             else:
                 yield self._gap(said, cursor)
         if items:
-            yield self._events(items, cursor)
+            yield self._events(items)
 
     # ---- by poll ------------------------------------------------------------------------------------------
 
@@ -186,7 +184,9 @@ class Following(Machine[Followed]):
         if answer.missing is not None:
             yield self._gap(answer.missing, "")
         self.cursor = answer.next
-        yield self._events(answer.events, answer.next) if answer.events else Deliver([], answer.next)
+        if answer.events:
+            yield self._events([*answer.events])
+        yield Deliver([], answer.next)
         if answer.closed:
             return Ended("closed", None)
         told = answer.events or answer.missing or answer.more
@@ -209,10 +209,12 @@ class Following(Machine[Followed]):
 
     # ---- both ---------------------------------------------------------------------------------------------
 
-    def _events(self, items: list[Followed] | list[Received], cursor: str) -> Deliver[Followed]:
+    def _events(self, items: list[Followed]) -> Deliver[Followed]:
         self.counts.events += len(items)
         self._told = None
-        return Deliver([*items], cursor or None)
+        last = items[-1]
+        assert isinstance(last, Received), "a gap goes alone"
+        return Deliver(items, last.cursor or None)
 
     def _gap(self, gap: Missing, cursor: str) -> Deliver[Followed]:
         if gap == self._told:

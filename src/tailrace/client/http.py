@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Final
 
 import httpx2
@@ -19,6 +20,10 @@ import msgspec
 from tailrace.client.reconnect import Dropped, Garbled, Refused, Untrusted
 from tailrace.errors import InvalidParameter
 
+Token = str | Callable[[], str | Awaitable[str]]
+"""An API key or a token, or what gives one for each attempt; a coroutine function will do."""
+SyncToken = str | Callable[[], str]
+"""The same, where nothing can be awaited."""
 CONNECT_SECONDS: Final = 10.0
 BROKEN: Final = (httpx2.RequestError,)
 """What the driver raises when a connection cannot be made or breaks."""
@@ -35,6 +40,12 @@ class _Problem(msgspec.Struct):
     detail: str | None = None
     code: str | None = None
     retry: bool | None = None
+
+
+@cache
+def trust() -> ssl.SSLContext:
+    """The certificates that are trusted: made once, because reading them takes 60 ms."""
+    return httpx2.create_ssl_context()
 
 
 def open_client(url: str, key: str | None, timeout: httpx2.Timeout) -> httpx2.AsyncClient:

@@ -10,17 +10,15 @@ import contextlib
 import inspect
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Final, assert_never
 
 import httpx2
 
-from tailrace.client.effects import Came, Close, Failure, Head, Open, Read, Sleep, Task, Token
-from tailrace.client.http import BROKEN, CONNECT_SECONDS, failed
+from tailrace.client.effects import AskToken, Came, Close, Failure, Head, Open, Read, Sleep, Task
+from tailrace.client.http import BROKEN, CONNECT_SECONDS, SyncToken, Token, failed, trust
 
 Clock = Callable[[], float]
-SyncToken = str | Callable[[], str]
-AsyncToken = str | Callable[[], str | Awaitable[str]]
 TIMEOUT: Final = httpx2.Timeout(CONNECT_SECONDS)
 
 
@@ -42,8 +40,8 @@ def _head(response: httpx2.Response) -> Head:
 class AsyncLink:
     """The machine's effects in an event loop. `http` is closed with the link if the link has made it."""
 
-    def __init__(self, http: httpx2.AsyncClient | None, token: AsyncToken | None, now: Clock) -> None:
-        self._http = http or httpx2.AsyncClient(timeout=TIMEOUT)
+    def __init__(self, http: httpx2.AsyncClient | None, token: Token | None, now: Clock) -> None:
+        self._http = http or httpx2.AsyncClient(verify=trust(), timeout=TIMEOUT)
         self._owned = http is None
         self._token = token
         self._now = now
@@ -63,7 +61,7 @@ class AsyncLink:
                 await self.close_answer()
             case Sleep(until):
                 await asyncio.sleep(max(0.0, until - self._now()))
-            case Token():
+            case AskToken():
                 assert callable(self._token), "only a callable is asked"
                 token = self._token()
                 return token if isinstance(token, str) else await token
@@ -133,7 +131,7 @@ class SyncLink:
     """The machine's effects in a thread. Another thread may `stop` it."""
 
     def __init__(self, http: httpx2.Client | None, token: SyncToken | None, now: Clock) -> None:
-        self._http = http or httpx2.Client(timeout=TIMEOUT)
+        self._http = http or httpx2.Client(verify=trust(), timeout=TIMEOUT)
         self._owned = http is None
         self._token = token
         self._now = now
@@ -153,7 +151,7 @@ class SyncLink:
                 self.close_answer()
             case Sleep(until):
                 self._stopped.wait(max(0.0, until - self._now()))
-            case Token():
+            case AskToken():
                 assert callable(self._token), "only a callable is asked"
                 return self._token()
             case _:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Generic, Literal, NamedTuple
 
 from tailrace.client.effects import (
+    AskToken,
     Close,
     Deliver,
     Head,
@@ -23,7 +24,6 @@ from tailrace.client.effects import (
     State,
     Steps,
     Tell,
-    Token,
 )
 from tailrace.client.http import credentials, refusal
 from tailrace.client.reconnect import (
@@ -46,7 +46,7 @@ REFUSAL_BYTES: Final = 64 * 1024
 """The most of a refusal's body that is read."""
 
 
-class Statistics(NamedTuple):
+class ReadingStatistics(NamedTuple):
     """What a subscription has done so far.
 
     `events` and `missing` handed out or ready to be; `bytes` of bodies, once decompressed; `connects`: streams and
@@ -118,10 +118,10 @@ class Machine(Generic[Item]):
         """What events of a stream say; after a Happened comes nothing more. Raises InvalidEvent."""
         raise NotImplementedError
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> ReadingStatistics:
         """What happened so far."""
         counts = self.counts
-        return Statistics(
+        return ReadingStatistics(
             counts.events, counts.bytes, counts.missing, counts.connects, counts.drops, counts.polls,
             self.transport, self.state.name, self.state.reason,
         )  # fmt: skip
@@ -173,7 +173,7 @@ class Machine(Generic[Item]):
         """Send a request with the token of now and the cursor of now; a refusal is read and understood."""
         headers = {**request.headers, **self._credentials}
         if self._reconnect.renewable:
-            token = yield Token()
+            token = yield AskToken()
             assert isinstance(token, str), "a token is answered with its text"
             headers |= _credentials(token)
         if self.cursor:

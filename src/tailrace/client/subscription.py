@@ -23,8 +23,8 @@ from tailrace.client.drivers import AsyncReading, SyncReading
 from tailrace.client.effects import OnState
 from tailrace.client.fallback import Choice
 from tailrace.client.following import Followed, Following, Wanted
-from tailrace.client.http import api_base
-from tailrace.client.links import AsyncLink, AsyncToken, SyncLink, SyncToken
+from tailrace.client.http import SyncToken, Token, api_base
+from tailrace.client.links import AsyncLink, SyncLink
 from tailrace.client.machine import Surroundings
 from tailrace.core.filter import Filter
 from tailrace.core.received import Missing
@@ -74,7 +74,7 @@ class Subscription(AsyncReading[Followed]):
         self,
         url: str,
         *topics: str,
-        token: AsyncToken | None = None,
+        token: Token | None = None,
         http: httpx2.AsyncClient | None = None,
         **options: Unpack[SubscribeOptions],
     ) -> None:

@@ -274,7 +274,7 @@ def encode_envelope(event: Event | Received) -> bytes:
         head["expirytime"] = format_time(event.expires_at)
     if event.extensions:
         head.update(event.extensions)
-    name, data = _data_out(event)
+    name, data = data_out(event)
     return b'%b,"%b":%b}' % (_encode(head)[:-1], name, data)
 
 
@@ -290,7 +290,8 @@ def encode_value(event: Event) -> bytes:
     return _base64(event.data)
 
 
-def _data_out(event: Event | Received) -> tuple[bytes, bytes]:
+def data_out(event: Event | Draft | Received) -> tuple[bytes, bytes]:
+    """The envelope's member for the data, and its value: JSON on one line, a text, or base64."""
     if is_json(event.content_type):
         return b"data", _one_line(event.data)
     if is_text(event.content_type):
