@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
+
+from tailrace.core.received import Received
+
 OPEN = b": ok\n\nretry: 5\n\nevent: tailrace.open\nid: 1-7\ndata: {}\n\n"
 END = b'event: tailrace.end\ndata: {"reason": "closed", "retry": null}\n\n'
 
@@ -51,3 +55,30 @@ def answer(status: str, body: bytes, **headers: str) -> bytes:
 def stream(*frames: bytes, **headers: str) -> bytes:
     """A stream that is cut after its frames."""
     return answer("200 OK", b"".join(frames), content_type="text/event-stream", **headers)
+
+
+def event(number: int) -> bytes:
+    """A frame as a Tailrace server sends it, at the cursor 1-number, whose data is the number."""
+    envelope = {
+        "specversion": "1.0", "id": f"e{number}", "source": "/topics/a", "type": "message",
+        "time": "2026-11-21T09:30:00.000Z", "datacontenttype": "application/json", "topic": "a", "data": number,
+    }  # fmt: skip
+    return b"id: 1-%d\ndata: %b\n\n" % (number, msgspec.json.encode(envelope))
+
+
+def received(number: int) -> Received:
+    """What a subscription makes of it."""
+    return Received(
+        cursor=f"1-{number}", topic="a", data=b"%d" % number, id=f"e{number}", source="/topics/a",
+        time="2026-11-21T09:30:00.000Z",
+    )  # fmt: skip
+
+
+def polled(*numbers: int, **more: object) -> bytes:
+    """An answer to a poll with those events; `more` are its other members."""
+    lines = [event(number).split(b"\n")[1].removeprefix(b"data: ") for number in numbers]
+    document = {
+        "events": [msgspec.Raw(line) for line in lines], "cursors": [f"1-{number}" for number in numbers],
+        "next": f"1-{max(numbers, default=7)}", "more": False, "gap": None, "closed": False, **more,
+    }  # fmt: skip
+    return answer("200 OK", msgspec.json.encode(document), content_type="application/json")

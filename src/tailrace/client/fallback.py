@@ -15,6 +15,7 @@ event never came.
     it was short                   poll, and try again after twice the time
     it stood                       stream
     anything else                  poll, and try again after the same time
+    an answer to a poll was cut    try a stream at once: of one that is cut, what came is kept
 """
 
 from __future__ import annotations
@@ -69,3 +70,7 @@ class Fallback:
             self.short += 1
             if self.short >= SHORT_STREAMS:
                 self.polling, self.again_at = True, now + self.again_after
+
+    def poll_cut(self, now: float) -> None:
+        """The answer to a poll broke off."""
+        self.again_at, self.again_after = now, SSE_AGAIN_SECONDS

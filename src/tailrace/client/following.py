@@ -173,6 +173,8 @@ class Following(Machine[Followed]):
             return head
         body = yield from self.body(max(ANSWER_BYTES, 2 * wanted.max_event_bytes))
         if not isinstance(body, bytes):
+            if isinstance(body, Dropped):
+                self._fallback.poll_cut(self._now())
             return body
         self.counts.bytes += len(body)
         try:
@@ -180,6 +182,8 @@ class Following(Machine[Followed]):
         except InvalidEvent as error:
             return Garbled(f"{head.url} is no {self.speaks}: {error.sentence}")
         self.counts.polls += 1
+        if answer.missing is None and not answer.events:
+            yield Deliver([], answer.next)  # first, so that whoever is told "open" finds the cursor there
         yield from self.opened("by long-poll")
         if answer.missing is not None:
             yield self._gap(answer.missing, "")

@@ -235,8 +235,11 @@ class Machine(Generic[Item]):
                     return said
                 if said.cursor is not None:
                     self.cursor = said.cursor
+                if not said.items:
+                    yield said  # first, so that whoever is told "open" finds the cursor there
                 yield from self.opened()
-                yield said
+                if said.items:
+                    yield said
         if decoder.last_event_id != (self.cursor or ""):  # an id without data moves it, too
             self.cursor = decoder.last_event_id
             yield Deliver([], self.cursor)

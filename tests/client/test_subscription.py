@@ -1,15 +1,16 @@
-"""The reader against a server that says what a real one never does."""
+"""Subscriptions against a server that says what a real one never does."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 
 import pytest
-from tests.client.scripted import END, OPEN, Scripted, answer, scripted, stream
+from tests.client.scripted import END, OPEN, Scripted, answer, event, received, scripted, stream
 
-from tailrace.client import Follow, GaveUp, Missing, NotUnderstood, Reader, Received, State
-from tailrace.core.selection import Selection
+from tailrace.client import GaveUp, Missing, NotUnderstood, Received, State, Subscription
+from tailrace.client.machine import Surroundings
 
 pytestmark = pytest.mark.anyio
 
@@ -21,8 +22,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 GAP = b'event: tailrace.gap\ndata: {"reason": "removed", "requested": "1-7", "available": "1-%d", "topics": []}\n\n'
-EVENT = b"id: 1-%d\ndata: %d\n\n"
-FOLLOW = Follow(Selection(["a"]))
 
 
 def resumed_from(server: Scripted) -> list[str]:
@@ -35,7 +34,7 @@ def resumed_from(server: Scripted) -> list[str]:
 
 
 async def read(server: Scripted) -> list[Received | Missing]:
-    async with Reader(server.url, FOLLOW) as reader:
+    async with Subscription(server.url, "a", transport="sse") as reader:
         return [item async for item in reader]
 
 
@@ -48,16 +47,16 @@ async def test_only_what_has_an_id_moves_the_cursor() -> None:
 
 
 async def test_an_event_that_was_cut_in_the_middle_is_asked_for_again() -> None:
-    whole, half = EVENT % (8, 8), (EVENT % (9, 9))[:-1]
-    async with scripted(stream(OPEN, whole, half), stream(EVENT % (9, 9), END)) as server:
-        assert [item.data for item in await read(server) if isinstance(item, Received)] == ["8", "9"]
+    whole, half = event(8), event(9)[:-1]
+    async with scripted(stream(OPEN, whole, half), stream(event(9), END)) as server:
+        assert [item.text for item in await read(server) if isinstance(item, Received)] == ["8", "9"]
         assert resumed_from(server) == ["", "1-8"]
 
 
 async def test_a_final_end_moves_no_cursor() -> None:
     end = b"id: end\n" + END
-    async with scripted(stream(OPEN, EVENT % (8, 8), end)) as server, Reader(server.url, FOLLOW) as reader:
-        assert [item async for item in reader] == [Received("1-8", "message", "8")]
+    async with scripted(stream(OPEN, event(8), end)) as server, Subscription(server.url, "a") as reader:
+        assert [item async for item in reader] == [received(8)]
         assert reader.cursor == "1-8"
 
 
@@ -74,9 +73,9 @@ async def test_a_gap_is_told_once_though_the_connection_drops_before_the_next_ev
 
 async def test_a_stream_that_something_on_the_way_compressed_is_read() -> None:
     gzip = zlib.compressobj(wbits=31)
-    body = gzip.compress(OPEN + EVENT % (8, 8) + END) + gzip.flush(zlib.Z_SYNC_FLUSH)
+    body = gzip.compress(OPEN + event(8) + END) + gzip.flush(zlib.Z_SYNC_FLUSH)
     async with scripted(stream(body, content_encoding="gzip")) as server:
-        assert [item.data for item in await read(server) if isinstance(item, Received)] == ["8"]
+        assert [item.text for item in await read(server) if isinstance(item, Received)] == ["8"]
 
 
 async def test_a_stream_whose_compression_is_broken_is_asked_for_again() -> None:
@@ -93,7 +92,7 @@ async def test_a_stream_is_open_when_there_is_a_cursor_to_resume_from() -> None:
             cursors.append(reader.cursor)
 
     async with scripted(stream(b"retry: 5\n\n: ok\n\n"), stream(OPEN), stream(END)) as server:
-        reader = Reader(server.url, FOLLOW, on_state=watch)
+        reader = Subscription(server.url, "a", transport="sse", on_state=watch)
         async with reader:
             assert [item async for item in reader] == []
     assert cursors == ["1-7"]
@@ -101,7 +100,7 @@ async def test_a_stream_is_open_when_there_is_a_cursor_to_resume_from() -> None:
 
 async def test_a_proxy_that_says_200_and_hangs_up_counts_as_failure() -> None:
     async with scripted(stream(b"retry: 0\n\n")) as server:
-        async with Reader(server.url, FOLLOW, max_retries=3) as reader:
+        async with Subscription(server.url, "a", transport="sse", max_retries=3) as reader:
             with pytest.raises(GaveUp, match="Tried 4 times"):
                 await anext(aiter(reader))
         assert len(server.heads) == 4
@@ -111,7 +110,7 @@ async def test_a_page_in_place_of_a_stream_says_that_this_is_no_server_of_events
     states: list[State] = []
     async with (
         scripted(answer("200 OK", b"<html>\n\n", content_type="text/html")) as server,
-        Reader(server.url, FOLLOW, on_state=states.append) as reader,
+        Subscription(server.url, "a", on_state=states.append) as reader,
     ):
         with pytest.raises(NotUnderstood, match="no text/event-stream: it is no Tailrace server"):
             await anext(aiter(reader))
@@ -121,14 +120,14 @@ async def test_a_page_in_place_of_a_stream_says_that_this_is_no_server_of_events
 @pytest.mark.parametrize("name", ["gap", "drain", "end"])
 async def test_a_control_event_that_makes_no_sense_is_an_error_and_no_loop(name: str) -> None:
     frame = b"event: tailrace.%b\ndata: {\n\n" % name.encode()
-    async with scripted(stream(OPEN, frame)) as server, Reader(server.url, FOLLOW) as reader:
+    async with scripted(stream(OPEN, frame)) as server, Subscription(server.url, "a") as reader:
         with pytest.raises(NotUnderstood, match=f"tailrace.{name} that cannot be understood"):
             await anext(aiter(reader))
 
 
-async def test_an_event_beyond_every_bound_is_an_error_and_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailrace.wire.sse.SseDecoder.__init__.__kwdefaults__", {"max_event_bytes": 100})
-    async with scripted(stream(OPEN, b"data: " + b"x" * 200)) as server, Reader(server.url, FOLLOW) as reader:
+async def test_an_event_beyond_its_bound_is_an_error_and_no_loop() -> None:
+    big = stream(OPEN, b"data: " + b"x" * 200)
+    async with scripted(big) as server, Subscription(server.url, "a", max_event_bytes=100) as reader:
         with pytest.raises(NotUnderstood, match="more than 100 bytes"):
             await anext(aiter(reader))
 
@@ -138,7 +137,7 @@ async def test_a_drain_that_names_no_time_is_followed_by_a_backoff() -> None:
     drain = b'retry: 5\n\nevent: tailrace.drain\ndata: {"retry": null}\n\n'
     async with (
         scripted(stream(OPEN, drain), stream(END)) as server,
-        Reader(server.url, FOLLOW, on_state=states.append, max_retries=0) as reader,
+        Subscription(server.url, "a", on_state=states.append, max_retries=0) as reader,
     ):
         assert [item async for item in reader] == []
     [waiting] = [state for state in states if state.name == "waiting"]
@@ -147,14 +146,14 @@ async def test_a_drain_that_names_no_time_is_followed_by_a_backoff() -> None:
 
 
 async def test_a_second_loop_goes_on_where_the_first_was_left() -> None:
-    events = [EVENT % (number, number) for number in (8, 9)]
-    async with scripted(stream(OPEN, *events), stream(events[1], END)) as server:
-        async with Reader(server.url, FOLLOW) as reader:
+    events = [event(number) for number in (8, 9)]
+    async with scripted(stream(OPEN, *events, END)) as server:
+        async with Subscription(server.url, "a") as reader:
             async for item in reader:
-                assert item == Received("1-8", "message", "8")
+                assert item == received(8)
                 break
-            assert [item async for item in reader] == [Received("1-9", "message", "9")]
-        assert resumed_from(server) == ["", "1-8"]
+            assert [item async for item in reader] == [received(9)]
+        assert resumed_from(server) == [""]
 
 
 async def test_a_reader_that_waits_can_be_cancelled() -> None:
@@ -165,7 +164,7 @@ async def test_a_reader_that_waits_can_be_cancelled() -> None:
             waiting.set()
 
     async with scripted(answer("503 Service Unavailable", b"", retry_after="3600")) as server:
-        async with Reader(server.url, FOLLOW, on_state=watch) as reader:
+        async with Subscription(server.url, "a", on_state=watch) as reader:
             reading = asyncio.ensure_future(anext(aiter(reader)))
             await waiting.wait()
             reading.cancel()
@@ -175,24 +174,13 @@ async def test_a_reader_that_waits_can_be_cancelled() -> None:
 
 
 async def test_an_event_without_an_id_stands_where_the_reader_stands() -> None:
-    async with scripted(stream(OPEN), stream(b"data: x\n\n", END)) as server:
-        assert await read(server) == [Received("1-7", "message", "x")]
-
-
-async def test_a_loop_that_another_has_taken_over_from_is_closed() -> None:
-    events = [EVENT % (number, number) for number in (8, 9)]
-    async with (
-        scripted(stream(OPEN, *events), stream(events[1], END)) as server,
-        Reader(server.url, FOLLOW) as reader,
-    ):
-        first, second = aiter(reader), aiter(reader)
-        assert await anext(second) == Received("1-8", "message", "8")
-        with pytest.raises(StopAsyncIteration):
-            await anext(first)
+    nameless = event(8).removeprefix(b"id: 1-8\n")
+    async with scripted(stream(OPEN), stream(nameless, END)) as server:
+        assert [item.cursor for item in await read(server) if isinstance(item, Received)] == ["1-7"]
 
 
 async def test_the_servers_retry_is_what_a_backoff_starts_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailrace.client.reader.random.random", lambda: 1.0)
+    monkeypatch.setattr("tailrace.client.subscription.SURROUNDINGS", Surroundings(time.monotonic, lambda: 1.0))
     waits: list[float] = []
 
     def watch(state: State) -> None:
@@ -201,7 +189,7 @@ async def test_the_servers_retry_is_what_a_backoff_starts_from(monkeypatch: pyte
 
     async with (
         scripted(stream(b"retry: 20\n\n"), stream(END)) as server,
-        Reader(server.url, FOLLOW, on_state=watch) as reader,
+        Subscription(server.url, "a", on_state=watch) as reader,
     ):
         assert [item async for item in reader] == []
-    assert waits == [0.02]
+    assert waits == [0.01]
