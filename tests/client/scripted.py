@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,16 +16,20 @@ END = b'event: tailrace.end\ndata: {"reason": "closed", "retry": null}\n\n'
 
 
 class Scripted:
-    """Where it listens, and the head of every request it got."""
+    """Where it listens, and the head and body of every request it got."""
 
     def __init__(self, answers: tuple[bytes, ...]) -> None:
         self.url = ""
         self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
         self._answers = answers
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head.lower())
+            self.bodies.append(await reader.readexactly(int(length[1]) if length else 0))
+            self.heads.append(head)
             writer.write(self._answers[min(len(self.heads), len(self._answers)) - 1])
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
