@@ -26,8 +26,8 @@ from tailrace.client import Received, State, Subscription, SyncSubscription
 from tailrace.testing.cutter import cutting
 
 ASYNC_READERS, SYNC_READERS = 120, 40
-EVENTS_A_SECOND = 10
-MOST_BYTES = 3_000
+EVENTS_A_SECOND = 20
+MOST_BYTES = 8_000
 HELP_SECONDS = 60.0
 """A reader that is not level so long after the last cut needed help."""
 DEFAULT_RETRY = 2000

@@ -13,11 +13,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 import pytest
 
-from tailrace.client import Missing, Publisher, Received, State, Subscription
+from tailrace.client import Missing, Publisher, Received, State, Subscription, SyncSubscription
 from tailrace.doors.limits import DoorLimits
 from tailrace.server.config import Settings
 from tailrace.testing.server import running_server
@@ -107,6 +108,25 @@ async def test_fifty_cuts_at_any_byte_lose_and_double_nothing() -> None:
             await publishing
             assert cutter.left <= 0
     assert seen == list(range(EVENTS))
+
+
+async def test_hundreds_of_cuts_across_readers_of_all_kinds_lose_and_double_nothing() -> None:
+    def follow() -> list[int]:
+        with SyncSubscription(cutter.url, "kinds", start="earliest") as events:
+            return [
+                int(item.data) for _, item in zip(range(EVENTS), events, strict=False) if isinstance(item, Received)
+            ]
+
+    async def follow_by(transport: Literal["auto", "sse"]) -> list[int]:
+        async with Subscription(cutter.url, "kinds", start="earliest", transport=transport) as events:
+            return await numbers(events, EVENTS)
+
+    with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
+        async with cutting(running.url, 300, 3000) as cutter:
+            readers = [follow_by("auto"), follow_by("sse"), asyncio.to_thread(follow), asyncio.to_thread(follow)]
+            *seen, _ = await asyncio.gather(*readers, publish_numbers(running.url, "kinds"))
+            assert cutter.left < 200
+    assert seen == [list(range(EVENTS))] * 4
 
 
 async def test_fifty_publishes_whose_answers_were_cut_are_stored_once_and_in_order(

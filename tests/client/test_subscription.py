@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
+from datetime import UTC, datetime
 
 import pytest
 from tests.client.scripted import END, OPEN, Scripted, answer, event, received, scripted, stream
 
-from tailrace.client import GaveUp, Missing, NotUnderstood, Received, State, Subscription
+from tailrace.client import GaveUp, Missing, NotUnderstood, Received, Rejected, State, Subscription
 from tailrace.client.machine import Surroundings
+from tailrace.errors import InvalidParameter
 
 pytestmark = pytest.mark.anyio
 
@@ -193,3 +195,74 @@ async def test_the_servers_retry_is_what_a_backoff_starts_from(monkeypatch: pyte
     ):
         assert [item async for item in reader] == []
     assert waits == [0.01]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"heartbeat": 0}, "heartbeat is 0"),
+        ({"heartbeat": float("nan")}, "heartbeat is nan"),
+        ({"transport": "ws"}, "give one of auto, sse, poll"),
+        ({"start": datetime(2026, 11, 21)}, "without an offset"),  # noqa: DTZ001 - that is the point
+    ],
+)
+def test_what_cannot_be_asked_is_refused_at_once(options: dict[str, object], said: str) -> None:
+    with pytest.raises(InvalidParameter, match=said):
+        Subscription("http://h", **options)  # type: ignore[arg-type]  # that is the point
+
+
+def test_an_option_that_there_is_none_of_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="max_retrys"):
+        Subscription("http://h", max_retrys=1)  # type: ignore[call-arg]  # that is the point
+
+
+@pytest.mark.parametrize(
+    ("start", "sent"), [(datetime(2026, 11, 21, tzinfo=UTC), b"2026-11-21T00:00:00+00:00"), ("1-5", b"1-5")]
+)
+async def test_where_to_start_may_be_a_moment(start: datetime | str, sent: bytes) -> None:
+    async with scripted(stream(END)) as server:
+        async with Subscription(server.url, "a", start=start) as reader:
+            assert [item async for item in reader] == []
+        assert b'"from":"%b"' % sent in server.bodies[0]
+
+
+async def test_an_address_with_a_path_is_where_the_api_is() -> None:
+    async with scripted(stream(END)) as server:
+        async with Subscription(f"{server.url}/app/live/", "a") as reader:
+            assert [item async for item in reader] == []
+        assert server.heads[0].startswith(b"POST /app/live/events/stream ")
+
+
+async def test_a_redirect_is_final_and_says_where_to() -> None:
+    async with scripted(answer("301 Moved Permanently", b"", location="https://example.com/")) as server:
+        async with Subscription(server.url, "a") as reader:
+            with pytest.raises(Rejected, match=r"it is at https://example.com/\. Give that address"):
+                await anext(reader)
+
+
+async def test_an_event_that_is_no_envelope_is_final() -> None:
+    async with scripted(stream(OPEN, b"id: 1-8\ndata: 8\n\n")) as server:
+        async with Subscription(server.url, "a") as reader:
+            with pytest.raises(NotUnderstood, match="an event that is no envelope"):
+                await anext(reader)
+
+
+async def test_a_refusal_longer_than_anybody_reads_is_told_by_its_status() -> None:
+    async with scripted(answer("403 Forbidden", b"x" * 1_000_000)) as server:
+        async with Subscription(server.url, "a") as reader:
+            with pytest.raises(Rejected, match="answered 403 Forbidden"):
+                await anext(reader)
+
+
+async def test_a_drop_before_the_first_event_does_not_lose_the_place() -> None:
+    async with scripted(stream(OPEN), stream(event(8), END)) as server:
+        assert await read(server) == [received(8)]
+        assert resumed_from(server) == ["", "1-7"]
+
+
+async def test_the_cursor_does_not_run_ahead_of_what_was_handed_out() -> None:
+    moved = b"event: tailrace.cursor\nid: 1-20\ndata: {}\n\n"
+    async with scripted(stream(OPEN, event(8), event(9), GAP % 12, event(13), moved)) as server:
+        async with Subscription(server.url, "a", transport="sse") as reader:
+            cursors = [(await anext(reader), reader.cursor)[1] for _ in range(4)]
+    assert cursors == ["1-8", "1-9", "1-9", "1-13"]
