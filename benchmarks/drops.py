@@ -100,8 +100,7 @@ async def run(port: int, cuts: int) -> tuple[list[Watch], int, int]:
         helped = len(pending) + sum(reader.exception() is not None for reader in done)
         for reader in pending:
             reader.cancel()
-        while len(asyncio.all_tasks()) > 1:  # the proxy's connections end after their readers
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.0)  # the proxy's connections end after their readers
     return watches, total[0], helped
 
 

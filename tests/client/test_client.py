@@ -53,7 +53,8 @@ async def test_what_is_written_is_read(server: Running) -> None:
 @pytest.mark.parametrize("transport", ["sse", "poll"])
 async def test_a_selection_is_sent_whole(server: Running, transport: Literal["sse", "poll"]) -> None:
     reader = Subscription(
-        server.url, "select", types=["x"], tags=["t"], filter='{"path": "/n", "gt": 1}', start="earliest", transport=transport
+        server.url, "select", types=["x"], tags=["t"], filter='{"path": "/n", "gt": 1}', start="earliest",
+        transport=transport,
     )  # fmt: skip
     async with Publisher(server.url) as writer, reader:
         for number in (1, 2):

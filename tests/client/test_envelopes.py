@@ -16,10 +16,11 @@ from tailrace.errors import InvalidEvent
 from tailrace.wire.cloudevents import encode_envelope
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUE = TEXT | st.integers(-9, 9) | st.booleans()
 DATA = st.one_of(
     st.tuples(
         st.just("application/json"),
-        st.recursive(st.none() | st.integers() | TEXT, st.lists, max_leaves=5).map(lambda value: json.dumps(value).encode()),
+        st.recursive(st.none() | st.integers() | TEXT, st.lists, max_leaves=5).map(lambda it: json.dumps(it).encode()),
     ),
     st.tuples(st.just("application/octet-stream"), st.binary(max_size=20)),
     st.tuples(st.just("text/plain"), TEXT.map(str.encode)),
@@ -33,7 +34,7 @@ def events(draw: st.DrawFn) -> Event:
         position=7, entry=7, recorded_at=0, topic=draw(TEXT), data=data, type=draw(TEXT), content_type=content_type,
         id=draw(TEXT), source=draw(TEXT), time="2026-11-21T09:30:00.000Z", key=draw(st.none() | TEXT),
         tags=draw(st.sampled_from([(), ("a",), ("a", "b c")])),
-        extensions=draw(st.none() | st.dictionaries(st.sampled_from(["aa", "b1"]), TEXT | st.integers(-9, 9) | st.booleans(), min_size=1)),
+        extensions=draw(st.none() | st.dictionaries(st.sampled_from(["aa", "b1"]), VALUE, min_size=1)),
         expires_at=draw(st.none() | st.just(1_800_000_000_123)),
     )  # fmt: skip
 

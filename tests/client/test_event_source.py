@@ -248,3 +248,30 @@ async def test_a_client_of_ones_own_is_used_and_left_open() -> None:
         assert await with_asyncio(server.url, http=http) == []
         assert header(server.heads[0], "x-own") == b"1"
         assert not http.is_closed
+
+
+async def test_an_id_that_no_header_can_carry_is_final_and_no_loop(read: Read) -> None:
+    async with scripted(stream(b"id: a\x0bb\ndata: x\n\n")) as server:
+        with pytest.raises(NotUnderstood, match="The request cannot be sent"):
+            await read(server.url)
+        assert len(server.heads) == 1
+
+
+async def test_spaces_around_an_id_are_not_sent(read: Read) -> None:
+    async with scripted(stream(b"id:  a \ndata: x\n\n"), DONE) as server:
+        await read(server.url)
+        assert header(server.heads[1], "last-event-id") == b"a"
+
+
+async def test_the_cursor_is_the_id_of_the_last_event_handed_out() -> None:
+    async with scripted(stream(b"id: 1\ndata: a\n\nid: 2\ndata: b\n\n"), DONE) as server:
+        async with EventSource(server.url) as source:
+            assert [(event.data, source.cursor) async for event in source] == [("a", "1"), ("b", "2")]
+
+        def read_in_a_thread() -> list[tuple[str, str | None]]:
+            with SyncEventSource(server.url, last_event_id="0") as source:
+                return [(event.data, source.cursor) for event in source]
+
+    async with scripted(stream(b"id: 1\ndata: a\n\nid: 2\ndata: b\n\n"), DONE) as server:
+        assert await asyncio.to_thread(read_in_a_thread) == [("a", "1"), ("b", "2")]
+        assert header(server.heads[0], "last-event-id") == b"0"

@@ -80,9 +80,11 @@ async def test_an_answer_larger_than_its_bound_is_final(monkeypatch: pytest.Monk
 
 async def test_a_server_that_goes_away_answers_at_once_and_is_not_asked_at_once_again() -> None:
     states: list[State] = []
-    async with scripted(polled(), polled(), CLOSED) as server:
-        async with Subscription(server.url, "a", transport="poll", on_state=states.append) as events:
-            assert [item async for item in events] == []
+    async with (
+        scripted(polled(), polled(), CLOSED) as server,
+        Subscription(server.url, "a", transport="poll", on_state=states.append) as events,
+    ):
+        assert [item async for item in events] == []
     assert [state.reason for state in states if state.name == "waiting"] == ["the server is shutting down"]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
+from tests.client.scripted import open_files
 
 from tailrace.client import EventSource, State, Subscription
 from tailrace.doors.limits import DoorLimits
@@ -51,7 +51,7 @@ def cancelled_at(number: int, work: Awaitable[object]) -> Generator[object, None
         waits += 1
         try:
             yield waited_for
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed on to the work
             thrown = error
         else:
             thrown = None
@@ -72,10 +72,6 @@ def in_the_middle() -> int:
     """How many asynchronous generators have begun and not ended."""
     known = asyncio.get_running_loop()._asyncgens  # type: ignore[attr-defined]  # nothing public tells
     return sum(generator.ag_frame is not None for generator in known)
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def follow(url: str) -> None:

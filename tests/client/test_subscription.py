@@ -234,24 +234,24 @@ async def test_an_address_with_a_path_is_where_the_api_is() -> None:
 
 
 async def test_a_redirect_is_final_and_says_where_to() -> None:
-    async with scripted(answer("301 Moved Permanently", b"", location="https://example.com/")) as server:
-        async with Subscription(server.url, "a") as reader:
-            with pytest.raises(Rejected, match=r"it is at https://example.com/\. Give that address"):
-                await anext(reader)
+    async with (
+        scripted(answer("301 Moved Permanently", b"", location="https://example.com/")) as server,
+        Subscription(server.url, "a") as reader,
+    ):
+        with pytest.raises(Rejected, match=r"it is at https://example.com/\. Give that address"):
+            await anext(reader)
 
 
 async def test_an_event_that_is_no_envelope_is_final() -> None:
-    async with scripted(stream(OPEN, b"id: 1-8\ndata: 8\n\n")) as server:
-        async with Subscription(server.url, "a") as reader:
-            with pytest.raises(NotUnderstood, match="an event that is no envelope"):
-                await anext(reader)
+    async with scripted(stream(OPEN, b"id: 1-8\ndata: 8\n\n")) as server, Subscription(server.url, "a") as reader:
+        with pytest.raises(NotUnderstood, match="an event that is no envelope"):
+            await anext(reader)
 
 
 async def test_a_refusal_longer_than_anybody_reads_is_told_by_its_status() -> None:
-    async with scripted(answer("403 Forbidden", b"x" * 1_000_000)) as server:
-        async with Subscription(server.url, "a") as reader:
-            with pytest.raises(Rejected, match="answered 403 Forbidden"):
-                await anext(reader)
+    async with scripted(answer("403 Forbidden", b"x" * 1_000_000)) as server, Subscription(server.url, "a") as reader:
+        with pytest.raises(Rejected, match="answered 403 Forbidden"):
+            await anext(reader)
 
 
 async def test_a_drop_before_the_first_event_does_not_lose_the_place() -> None:
@@ -262,7 +262,7 @@ async def test_a_drop_before_the_first_event_does_not_lose_the_place() -> None:
 
 async def test_the_cursor_does_not_run_ahead_of_what_was_handed_out() -> None:
     moved = b"event: tailrace.cursor\nid: 1-20\ndata: {}\n\n"
-    async with scripted(stream(OPEN, event(8), event(9), GAP % 12, event(13), moved)) as server:
-        async with Subscription(server.url, "a", transport="sse") as reader:
-            cursors = [(await anext(reader), reader.cursor)[1] for _ in range(4)]
+    answered = stream(OPEN, event(8), event(9), GAP % 12, event(13), moved)
+    async with scripted(answered) as server, Subscription(server.url, "a", transport="sse") as reader:
+        cursors = [(await anext(reader), reader.cursor)[1] for _ in range(4)]
     assert cursors == ["1-8", "1-9", "1-9", "1-13"]

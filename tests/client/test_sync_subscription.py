@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 from collections.abc import Iterator
 
 import httpx2
 import pytest
+from tests.client.scripted import open_files
 
 from tailrace.client import Received, State, SyncEventSource, SyncSubscription
 from tailrace.doors.limits import DoorLimits
@@ -98,14 +98,14 @@ def test_a_loop_that_is_left_leaves_no_file_open(server: Running, kind: str) -> 
             break
 
     leave()
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for _ in range(5):
         leave()
     gc.collect()
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:
+    while open_files() > before and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert open_files() <= before
 
 
 def test_what_a_callback_raises_is_raised_and_all_is_over(server: Running) -> None:

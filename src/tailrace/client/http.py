@@ -48,11 +48,6 @@ def trust() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def open_client(url: str, key: str | None, timeout: httpx2.Timeout) -> httpx2.AsyncClient:
-    """A client of the server at `url`. Raises InvalidParameter for an address or a key that cannot be used."""
-    return httpx2.AsyncClient(base_url=checked_url(url), headers=credentials(key), timeout=timeout)
-
-
 def checked_url(url: str) -> httpx2.URL:
     """The address of a server. Raises InvalidParameter."""
     try:

@@ -177,7 +177,7 @@ class Machine(Generic[Item]):
             assert isinstance(token, str), "a token is answered with its text"
             headers |= _credentials(token)
         if self.cursor:
-            headers["last-event-id"] = self.cursor.encode()
+            headers["last-event-id"] = self.cursor.strip(" \t").encode()
         head = yield request._replace(headers=headers)
         assert not isinstance(head, bytes | str | None), "a request is answered with a head"
         if not isinstance(head, Head) or head.status == 200:
