@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -37,6 +38,50 @@ class Scripted:
             pass  # the client went first
         finally:
             writer.close()
+
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Let `answer` have each connection; gives the address. In the end no connection is left."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await answer(reader, writer)
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    finally:
+        listening.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # a transport is closed in the next turn of the loop
+
+
+@asynccontextmanager
+async def scripted(*answers: bytes) -> AsyncIterator[Scripted]:
+    """Give each connection the next answer, the last one again and again."""
+    server = Scripted(answers)
+    async with serving(server.answer) as server.url:
+        yield server
+
+
+def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        self.bodies.append(await reader.readexactly(int(length[1]) if length else 0))
+        self.heads.append(head)
+        writer.write(self._answers[min(len(self.heads), len(self._answers)) - 1])
+        await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass  # the client went first
+    finally:
+        writer.close()
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 import trustme
-from tests.client.scripted import answer, scripted, stream
+from tests.client.scripted import answer, scripted, serving, stream
 
 from tailrace.client import (
     EventSource,
@@ -181,13 +181,10 @@ async def test_a_silent_stream_is_taken_for_dead_only_when_asked_to(read: Read) 
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
         await reader.read()
-        writer.close()
 
-    listening = await asyncio.start_server(silent, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    with pytest.raises(GaveUp, match=r"nothing came for 0\.05 seconds"):
-        await read(url, stall_seconds=0.05, max_retries=0)
-    listening.close()
+    async with serving(silent) as url:
+        with pytest.raises(GaveUp, match=r"nothing came for 0\.05 seconds"):
+            await read(url, stall_seconds=0.05, max_retries=0)
 
 
 async def test_a_token_is_asked_for_at_each_attempt_and_a_stale_one_once_more(read: Read) -> None:
@@ -229,11 +226,9 @@ async def test_a_certificate_that_is_not_trusted_is_final(read: Read) -> None:
     async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    listening = await asyncio.start_server(nothing, "127.0.0.1", 0, ssl=context)
-    url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    with pytest.raises(UntrustedServer, match="TLS certificate is not trusted"):
-        await read(url)
-    listening.close()
+    async with serving(nothing, context) as url:
+        with pytest.raises(UntrustedServer, match="TLS certificate is not trusted"):
+            await read(url)
 
 
 async def test_what_a_header_cannot_carry_is_refused_at_once() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 
 import pytest
-from tests.client.scripted import END, OPEN, Scripted, answer, event, polled, received, scripted, stream
+from tests.client.scripted import END, OPEN, Scripted, answer, event, polled, received, scripted, serving, stream
 
 from tailrace.client import Missing, NotUnderstood, Received, Rejected, State, Subscription, SyncSubscription
 
@@ -109,14 +109,11 @@ async def test_streams_that_stay_silent_are_short(monkeypatch: pytest.MonkeyPatc
             await reader.read()
         else:
             writer.write(CLOSED)
-        writer.close()
+            writer.close()
 
-    listening = await asyncio.start_server(proxy, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    async with Subscription(url, "a", heartbeat=0.01) as events:
+    async with serving(proxy) as url, Subscription(url, "a", heartbeat=0.01) as events:
         assert [item async for item in events] == []
         assert events.statistics().polls == 1
-    listening.close()
 
 
 async def test_a_stream_is_tried_again_and_kept_if_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
