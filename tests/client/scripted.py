@@ -70,32 +70,6 @@ async def scripted(*answers: bytes) -> AsyncIterator[Scripted]:
         yield server
 
 
-def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", head.lower())
-        self.bodies.append(await reader.readexactly(int(length[1]) if length else 0))
-        self.heads.append(head)
-        writer.write(self._answers[min(len(self.heads), len(self._answers)) - 1])
-        await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError):
-        pass  # the client went first
-    finally:
-        writer.close()
-
-
-@asynccontextmanager
-async def scripted(*answers: bytes) -> AsyncIterator[Scripted]:
-    """Give each connection the next answer, the last one again and again."""
-    server = Scripted(answers)
-    listening = await asyncio.start_server(server.answer, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
-        yield server
-    finally:
-        listening.close()
-
-
 def answer(status: str, body: bytes, **headers: str) -> bytes:
     """An HTTP answer that ends with its connection."""
     lines = [f"HTTP/1.1 {status}", "connection: close"]
