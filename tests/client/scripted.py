@@ -14,6 +14,8 @@ import msgspec
 from tailrace.core.received import Received
 
 OPEN = b": ok\n\nretry: 5\n\nevent: tailrace.open\nid: 1-7\ndata: {}\n\n"
+TURNS = 5
+"""Turns of the loop that a connection takes from the listening socket to its handler, and some more."""
 END = b'event: tailrace.end\ndata: {"reason": "closed", "retry": null}\n\n'
 
 
@@ -56,6 +58,8 @@ async def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIte
     try:
         yield f"http{'s' if tls else ''}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     finally:
+        for _ in range(TURNS):  # whoever has just been accepted comes to `serve`
+            await asyncio.sleep(0)
         listening.close()
         for writer in writers:
             writer.transport.abort()
