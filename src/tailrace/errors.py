@@ -22,8 +22,8 @@ from typing import ClassVar
 class TailraceError(Exception):
     """Something went wrong."""
 
-    code: ClassVar[str] = "error"
-    status: ClassVar[int] = 500
+    code: str = "error"
+    status: int = 500
     retry: ClassVar[bool] = False
 
     def __init__(self, sentence: str = "", **extra: object) -> None:

@@ -6,14 +6,13 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 import pytest
 
-from tailrace.client import Follow, GaveUp, Missing, Publisher, Reader, Received, Rejected, State
+from tailrace.client import GaveUp, Missing, Publisher, Received, Rejected, State, Subscription
 from tailrace.core.event import Draft
-from tailrace.core.filter import Filter
-from tailrace.core.selection import Selection
 from tailrace.doors.limits import DoorLimits
 from tailrace.server.config import AccessSettings, ApiKey, Settings
 from tailrace.server.run import Running
@@ -28,7 +27,7 @@ def server() -> Iterator[Running]:
         yield running
 
 
-async def take(reader: Reader, how_many: int) -> list[Received | Missing]:
+async def take(reader: Subscription, how_many: int) -> list[Received | Missing]:
     items: list[Received | Missing] = []
     async for item in reader:
         items.append(item)
@@ -37,31 +36,32 @@ async def take(reader: Reader, how_many: int) -> list[Received | Missing]:
     return items
 
 
-def follow(*topics: str, start: str = "earliest", **options: object) -> Follow:
-    return Follow(Selection(topics), start, **options)  # type: ignore[arg-type]  # the other fields
-
-
 async def test_what_is_written_is_read(server: Running) -> None:
-    async with Publisher(server.url) as writer, Reader(server.url, follow("basic/*")) as reader:
+    async with Publisher(server.url) as writer, Subscription(server.url, "basic/*", start="earliest") as reader:
         draft = Draft(topic="basic/ä b", data=b'{"n": 1}', type="x.y", id="7", key="k", tags=("a", "b"), source="/s ä")
         receipt = await writer.publish(draft.topic, draft)
         [item] = await take(reader, 1)
-        assert item == Received(receipt.first or "", "x.y", '{"n": 1}')
+        assert item == Received(
+            cursor=receipt.first or "", topic="basic/ä b", data=b'{"n": 1}', type="x.y", id="7", source="/s ä",
+            time=item.time if isinstance(item, Received) else "", key="k", tags=("a", "b"),
+        )  # fmt: skip
         assert isinstance(item, Received)
         assert item.json() == {"n": 1}
         assert reader.cursor == receipt.last
 
 
-async def test_a_selection_is_sent_whole(server: Running) -> None:
-    chosen = Selection(["select"], ["x"], ["t"], Filter.parse({"path": "/n", "gt": 1}))
-    async with Publisher(server.url) as writer, Reader(server.url, Follow(chosen, "earliest", "envelope")) as reader:
+@pytest.mark.parametrize("transport", ["sse", "poll"])
+async def test_a_selection_is_sent_whole(server: Running, transport: Literal["sse", "poll"]) -> None:
+    reader = Subscription(
+        server.url, "select", types=["x"], tags=["t"], filter='{"path": "/n", "gt": 1}', start="earliest",
+        transport=transport,
+    )  # fmt: skip
+    async with Publisher(server.url) as writer, reader:
         for number in (1, 2):
             await writer.publish("select", {"n": number}, type="x", tags=("t",))
         [item] = await take(reader, 1)
         assert isinstance(item, Received)
-        envelope = item.json()
-        assert isinstance(envelope, dict)
-        assert envelope["data"] == {"n": 2}
+        assert item.json() == {"n": 2}
 
 
 async def test_fifty_drops_lose_and_double_nothing(server: Running) -> None:
@@ -77,10 +77,10 @@ async def test_fifty_drops_lose_and_double_nothing(server: Running) -> None:
     publishing = asyncio.create_task(publish())
     seen: list[str] = []
     cuts = 0
-    async with Reader(server.url, follow("drops")) as reader:
+    async with Subscription(server.url, "drops", start="earliest") as reader:
         async for item in reader:
             assert isinstance(item, Received)
-            seen.append(item.data)
+            seen.append(item.text)
             if len(seen) % 10 == 0 and cuts < 50:
                 cuts += 1
                 server.call(cut_all)
@@ -98,7 +98,7 @@ async def test_a_restarted_server_is_found_again_and_nothing_is_lost(tmp_path: P
     settings = Settings(port=port, store=f"sqlite:///{tmp_path}/log.db", http=limits)
     states: list[State] = []
     seen: list[str] = []
-    async with Reader(f"http://127.0.0.1:{port}", follow("r"), on_state=states.append) as reader:
+    async with Subscription(f"http://127.0.0.1:{port}", "r", start="earliest", on_state=states.append) as reader:
         items = aiter(reader)
         for number in range(3):
             server = running_server(settings)
@@ -107,7 +107,7 @@ async def test_a_restarted_server_is_found_again_and_nothing_is_lost(tmp_path: P
                 await writer.publish("r", number)
             item = await anext(items)
             assert isinstance(item, Received)
-            seen.append(item.data)
+            seen.append(item.text)
             await asyncio.to_thread(server.__exit__, None, None, None)
     assert seen == ["0", "1", "2"]
     assert {state.name for state in states} == {"connecting", "open", "waiting"}
@@ -115,7 +115,7 @@ async def test_a_restarted_server_is_found_again_and_nothing_is_lost(tmp_path: P
 
 
 async def test_a_gap_is_told(server: Running) -> None:
-    async with Publisher(server.url) as writer, Reader(server.url, follow("gap", start="1-5")) as reader:
+    async with Publisher(server.url) as writer, Subscription(server.url, "gap", start="1-5") as reader:
         await writer.publish("gap", 1)
         missing, event = await take(reader, 2)
         assert isinstance(missing, Missing)
@@ -125,11 +125,14 @@ async def test_a_gap_is_told(server: Running) -> None:
 
 async def test_the_end_of_a_closed_topic_ends_reading(server: Running) -> None:
     states: list[State] = []
-    async with Publisher(server.url) as writer, Reader(server.url, follow("end"), on_state=states.append) as reader:
+    async with (
+        Publisher(server.url) as writer,
+        Subscription(server.url, "end", start="earliest", on_state=states.append) as reader,
+    ):
         await writer.publish("end", 1)
         async with httpx2.AsyncClient(base_url=server.url) as http:
             await http.patch("/api/v1/topics/end", json={"closed": True})
-        assert [item.data async for item in reader if isinstance(item, Received)] == ["1"]
+        assert [item.text async for item in reader if isinstance(item, Received)] == ["1"]
     assert states[-1].name == "ended"
 
 
@@ -146,7 +149,7 @@ async def test_a_stream_that_went_silent_is_given_up_and_resumed(server: Running
 
     listening = await asyncio.start_server(silent, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    reader = Reader(url, follow("x", heartbeat=0.01), max_retries=0)
+    reader = Subscription(url, "x", heartbeat=0.01, max_retries=0)
     with pytest.raises(GaveUp, match="nothing came for"):
         await take(reader, 1)
     await reader.aclose()
@@ -157,7 +160,7 @@ async def test_a_stream_that_went_silent_is_given_up_and_resumed(server: Running
 async def test_a_refusal_is_raised_with_the_servers_sentence() -> None:
     keys = (ApiKey("web", "0123456789abcdef", read=("a",)),)
     with running_server(Settings(port=0, store="memory://", access=AccessSettings(keys))) as running:
-        async with Reader(running.url, follow("a")) as nobody:
+        async with Subscription(running.url, "a", start="earliest") as nobody:
             with pytest.raises(Rejected, match="needs an API key"):
                 await take(nobody, 1)
         async with Publisher(running.url, token="0123456789abcdef") as web:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import httpx2
 import pytest
 
-from tailrace.client import Follow, Publisher, Reader
-from tailrace.client.http import refused
+from tailrace.client import Publisher, Subscription
+from tailrace.client.http import api_base, refused, retry_after
+from tailrace.client.reconnect import Refused
 from tailrace.errors import InvalidParameter
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:4437", "localhost:4437", "ftp://host", "http://", "http://[::", "/api"])
 def test_what_is_no_address_is_refused_before_anything_is_tried(url: str) -> None:
     with pytest.raises(InvalidParameter, match="give one such as http"):
-        Reader(url, Follow())
+        Subscription(url)
     with pytest.raises(InvalidParameter, match="is not the address of a server"):
         Publisher(url)
 
@@ -25,13 +28,47 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> No
     assert not key or key not in refusal.value.sentence
 
 
+NOW = datetime(2026, 10, 21, 7, 28, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("", None), ("-1", None), ("²", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+    [
+        *[("7", 7.0), ("0", 0.0), ("", None), ("-1", None), ("²", None), ("soon", None)],
+        *[("Wed, 21 Oct 2026 07:28:30 GMT", 30.0), ("Wednesday, 21-Oct-26 07:28:05 GMT", 5.0)],
+        *[("Wed Oct 21 07:29:00 2026", 60.0), ("Tue, 20 Oct 2026 07:28:00 GMT", 0.0), ("99 Foo 99999", None)],
+    ],
 )
-def test_retry_after_is_understood_in_seconds_alone(header: str, seconds: float | None) -> None:
-    response = httpx2.Response(503, headers=[(b"retry-after", header.encode("latin-1"))], content=b"")
-    assert refused(response).retry_after == seconds
+def test_retry_after_is_understood_in_seconds_and_as_a_date(header: str, seconds: float | None) -> None:
+    assert retry_after(header, NOW) == seconds
+
+
+def test_a_refusal_has_the_code_and_the_hope_of_its_problem_document() -> None:
+    body = b'{"detail": "damaged", "code": "store_corrupt", "retry": false}'
+    assert refused(httpx2.Response(503, content=body)) == Refused(503, "damaged", None, "store_corrupt", False)
+
+
+def test_a_redirect_that_is_not_followed_says_where_it_led() -> None:
+    moved = httpx2.Response(308, headers={"location": "https://example.com/"}, content=b"")
+    assert refused(moved).reason.endswith("it is at https://example.com/. Give that address.")
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://h", "http://h/api/v1"),
+        ("http://h:1/", "http://h:1/api/v1"),
+        ("https://h/app/live", "https://h/app/live"),
+        ("https://h/app/live/", "https://h/app/live"),
+    ],
+)
+def test_an_address_with_a_path_is_that_of_the_api(url: str, base: str) -> None:
+    assert api_base(url) == base
+
+
+def test_an_address_with_a_query_is_refused() -> None:
+    with pytest.raises(InvalidParameter, match="give the address of the server alone"):
+        api_base("http://h/?topics=a")
 
 
 @pytest.mark.parametrize(

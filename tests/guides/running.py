@@ -63,9 +63,7 @@ def typed(text: str) -> list[Typed]:
             found.append(Typed(line[2:], [], False))
         elif line == "^C":
             found[-1] = found[-1]._replace(stopped=True)
-        elif line.endswith("\\") and not found[-1].shown:
-            found[-1] = found[-1]._replace(command=f"{found[-1].command}\n{line}")
-        elif found[-1].command.endswith("\\"):
+        elif (line.endswith("\\") and not found[-1].shown) or found[-1].command.endswith("\\"):
             found[-1] = found[-1]._replace(command=f"{found[-1].command}\n{line}")
         elif line.strip():
             found[-1].shown.append(line)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tests.guides.running import Block, Reader, blocks, file_of, typed
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 from urllib.parse import quote
 
 from tailrace.errors import TailraceError
@@ -16,7 +15,7 @@ MARKER = b"^"
 class LoadFailed(TailraceError):
     """The server does not take part in this load."""
 
-    code: ClassVar[str] = "load_failed"
+    code = "load_failed"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tailrace.cli.options import DEFAULT_URL, Json, Key, Url, console, run
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tailrace.client import Follow, Missing, Received, State
+    from tailrace.client import Missing, Received, State, Subscription
 
 
 _SHOWN = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -32,26 +32,25 @@ def tail(  # noqa: PLR0913, PLR0917 - one parameter an option of the command
     key: Key = None,
 ) -> None:
     """Follow events live. Resumes by itself; what is missing is told on stderr."""
-    from tailrace.client import Follow
-    from tailrace.core.filter import Filter
-    from tailrace.core.selection import Selection
-
-    parsed = None if filter_ is None else Filter.parse(filter_)
-    selection = Selection(patterns or ["**"], type_ or (), tag or (), parsed)
-    run(_tail(url, key, Follow(selection, start, "envelope"), count, as_json))
-
-
-async def _tail(url: str, key: str | None, follow: Follow, count: int | None, as_json: bool) -> None:
-    from tailrace.client import Reader, Received
+    from tailrace.client import Subscription
 
     said = console()
+    run(_tail(Subscription(
+        url, *(patterns or ()), types=type_ or (), tags=tag or (), filter=filter_, start=start, token=key,
+        on_state=lambda state: _say_state(said, state),
+    ), said, count, as_json))  # fmt: skip
+
+
+async def _tail(subscription: Subscription, said: Console, count: int | None, as_json: bool) -> None:
+    from tailrace.client import Received
+
     shown = 0
-    async with Reader(url, follow, key=key, on_state=lambda state: _say_state(said, state)) as reader:
-        async for item in reader:
+    async with subscription:
+        async for item in subscription:
             if not isinstance(item, Received):
                 _say_missing(said, item)
                 continue
-            print(item.data if as_json else _readable(item), flush=True)
+            print(_envelope(item) if as_json else _readable(item), flush=True)
             shown += 1
             if shown == count:
                 return
@@ -59,17 +58,28 @@ async def _tail(url: str, key: str | None, follow: Follow, count: int | None, as
 
 def _readable(item: Received) -> str:
     """Time, topic, type if there is one, and the data, on one line."""
-    envelope = item.json()
-    assert isinstance(envelope, dict)
-    kind = "" if envelope["type"] == "message" else f" {envelope['type']}"
-    data = envelope.get("data", envelope.get("data_base64"))
-    return f"{envelope['time']} {envelope['topic']}{kind} {_compact(data)}".translate(_SHOWN)
+    kind = "" if item.type == "message" else f" {item.type}"
+    return f"{item.time} {item.topic}{kind} {_compact(item)}".translate(_SHOWN)
 
 
-def _compact(data: object) -> str:
+def _compact(item: Received) -> str:
+    """A JSON text and any other text as it reads, other JSON without spaces, bytes as base64."""
+    import base64
+
     import msgspec
 
-    return data if isinstance(data, str) else msgspec.json.encode(data).decode()
+    from tailrace.core.event import is_json, is_text
+
+    if not is_json(item.content_type):
+        return item.text if is_text(item.content_type) else base64.b64encode(item.data).decode()
+    value = item.json()
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _envelope(item: Received) -> str:
+    from tailrace.wire.cloudevents import encode_envelope
+
+    return encode_envelope(item).decode()
 
 
 def _say_state(said: Console, state: State) -> None:

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 import httpx2
 
 from tailrace.client.answers import Answer, Broken, Lost, Misused, understood
-from tailrace.client.http import CONNECT_SECONDS, checked_url
+from tailrace.client.http import CONNECT_SECONDS
 from tailrace.client.lane import Keyed, Lines, Parcel
 from tailrace.client.lanes import PublishLimits
 from tailrace.client.reconnect import NotUnderstood, Rejected
@@ -21,8 +21,6 @@ from tailrace.core.receipt import Receipt
 from tailrace.errors import InvalidParameter, TailraceError
 from tailrace.wire.sse import Format
 
-API_PATH: Final = "/api/v1"
-"""Where the API is, if the address of the server has no path of its own."""
 KEY_CHARACTERS: Final = 256
 """The longest Idempotency-Key."""
 CHUNK_EVENTS: Final = 5_000
@@ -33,13 +31,6 @@ _KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 # ---- the server -------------------------------------------------------------------------------------------
-
-
-def api_base(url: str) -> str:
-    """The address of the API: `url` with its path, or with the usual one. Raises InvalidParameter."""
-    address = checked_url(url)
-    path = address.path.rstrip("/")
-    return str(address.copy_with(path=path or API_PATH, query=None, fragment=None))
 
 
 def timeouts(limits: PublishLimits) -> httpx2.Timeout:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
@@ -20,7 +20,7 @@ from typing import Self, Unpack
 import httpx2
 
 from tailrace.client.answers import Answer, Closed
-from tailrace.client.http import BROKEN, credentials
+from tailrace.client.http import BROKEN, Token, api_base, credentials
 from tailrace.client.lane import Keyed, Lane, Lines, Request
 from tailrace.client.lanes import Lanes, PublishLimits, Statistics
 from tailrace.client.posting import (
@@ -29,7 +29,6 @@ from tailrace.client.posting import (
     Home,
     Order,
     answer_of,
-    api_base,
     connections,
     content,
     counted,
@@ -44,9 +43,6 @@ from tailrace.core.receipt import Receipt
 from tailrace.core.topic import check_topic
 from tailrace.errors import WrongLoop
 from tailrace.wire.sse import Format
-
-Token = str | Callable[[], str | Awaitable[str]]
-"""An API key or token, or what gives one; that is called for every attempt."""
 
 
 class _TaskLane(Lane):

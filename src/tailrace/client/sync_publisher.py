@@ -16,14 +16,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self, Unpack
 
 import httpx2
 
 from tailrace.client.answers import Answer, Closed
-from tailrace.client.http import BROKEN, credentials
+from tailrace.client.http import BROKEN, SyncToken, api_base, credentials
 from tailrace.client.lane import Keyed, Lane, Lines, Parcel, Request
 from tailrace.client.lanes import Lanes, PublishLimits, Statistics
 from tailrace.client.posting import (
@@ -32,7 +32,6 @@ from tailrace.client.posting import (
     Home,
     Order,
     answer_of,
-    api_base,
     connections,
     content,
     counted,
@@ -46,9 +45,6 @@ from tailrace.core.event import Draft
 from tailrace.core.receipt import Receipt
 from tailrace.core.topic import check_topic
 from tailrace.wire.sse import Format
-
-SyncToken = str | Callable[[], str]
-"""An API key or token, or what gives one; that is called for every attempt, from any of the threads."""
 
 
 class _LedLane(Lane):

@@ -29,6 +29,7 @@ from tailrace.core.event import (
     is_text,
     parse_time,
 )
+from tailrace.core.received import Received
 from tailrace.errors import InvalidEvent, InvalidJson, TailraceError, TooLarge
 
 STRUCTURED_TYPE: Final = "application/cloudevents+json"
@@ -253,7 +254,7 @@ def _header_text(name: bytes, value: bytes) -> str:
 # ---- envelopes out ----------------------------------------------------------------------------------------
 
 
-def encode_envelope(event: Event) -> bytes:
+def encode_envelope(event: Event | Received) -> bytes:
     """The JSON envelope, on one line: JSON data as it was published, text as text, anything else as base64."""
     head: dict[str, object] = {
         "specversion": "1.0",
@@ -289,7 +290,7 @@ def encode_value(event: Event) -> bytes:
     return _base64(event.data)
 
 
-def data_out(event: Event | Draft) -> tuple[bytes, bytes]:
+def data_out(event: Event | Draft | Received) -> tuple[bytes, bytes]:
     """The envelope's member for the data, and its value: JSON on one line, a text, or base64."""
     if is_json(event.content_type):
         return b"data", _one_line(event.data)
