@@ -127,7 +127,7 @@ async def test_a_control_event_that_makes_no_sense_is_an_error_and_no_loop(name:
 
 
 async def test_an_event_beyond_every_bound_is_an_error_and_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tailrace.wire.sse.SseDecoder.__init__.__kwdefaults__", {"max_event_bytes": 100})
+    monkeypatch.setattr("tailrace.wire.sse_decoder.SseDecoder.__init__.__kwdefaults__", {"max_event_bytes": 100})
     async with scripted(stream(OPEN, b"data: " + b"x" * 200)) as server, Reader(server.url, FOLLOW) as reader:
         with pytest.raises(NotUnderstood, match="more than 100 bytes"):
             await anext(aiter(reader))

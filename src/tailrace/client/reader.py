@@ -38,7 +38,8 @@ from tailrace.client.reconnect import (
 )
 from tailrace.core.selection import Selection
 from tailrace.errors import InvalidEvent
-from tailrace.wire.sse import Format, ServerSentEvent, SseDecoder
+from tailrace.wire.sse import Format
+from tailrace.wire.sse_decoder import ServerSentEvent, SseDecoder
 
 STALL_HEARTBEATS: Final = 3
 """A stream from which nothing came for so many heartbeats is taken for dead."""
