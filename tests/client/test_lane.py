@@ -166,7 +166,7 @@ def test_what_was_cut_is_sent_again_as_it_was() -> None:
     lane = make()
     put(lane, 1)
     before = (sent(lane).body, dict(sent(lane).headers))
-    assert lane.answered(DROPPED, 1.0).seconds == 0.2
+    assert lane.answered(DROPPED, 1.0).seconds == 0.1
     put(lane, 2)
     assert (sent(lane).body, sent(lane).headers) == before
 

@@ -9,7 +9,7 @@ import pytest
 
 from tailrace.server.run import Running
 from tailrace.testing.server import running_server
-from tailrace.wire.sse import ServerSentEvent, SseDecoder
+from tailrace.wire.sse_decoder import ServerSentEvent, SseDecoder
 
 _numbers = count()
 

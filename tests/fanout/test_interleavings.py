@@ -25,7 +25,7 @@ from tailrace.log.limits import LogLimits
 from tailrace.log.log import Log
 from tailrace.log.store import Entry, Page
 from tailrace.stores.memory import MemoryStore
-from tailrace.wire.sse import SseDecoder
+from tailrace.wire.sse_decoder import SseDecoder
 
 TOPICS = ("a", "b", "c/1", "c/2")
 SELECTIONS = (

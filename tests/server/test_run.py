@@ -17,7 +17,7 @@ import pytest
 from tailrace.errors import ConfigError
 from tailrace.server.config import Settings
 from tailrace.testing.server import running_server
-from tailrace.wire.sse import SseDecoder
+from tailrace.wire.sse_decoder import SseDecoder
 
 
 class Process:

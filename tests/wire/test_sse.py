@@ -15,7 +15,7 @@ from tailrace.core.event import Draft, Event
 from tailrace.core.position import Cursor
 from tailrace.errors import InvalidEvent
 from tailrace.wire import sse
-from tailrace.wire.sse import ServerSentEvent, SseDecoder
+from tailrace.wire.sse_decoder import ServerSentEvent, SseDecoder
 
 
 def event(data: bytes = b"1", **attributes: object) -> Event:

@@ -19,7 +19,7 @@ from tailrace.client.subscription import SubscribeOptions, Subscription, SyncSub
 from tailrace.client.sync_publisher import SyncPublisher
 from tailrace.core.receipt import Receipt
 from tailrace.core.received import Missing, Received
-from tailrace.wire.sse import ServerSentEvent
+from tailrace.wire.sse_decoder import ServerSentEvent
 
 __all__ = [
     "Client",

@@ -14,7 +14,7 @@ from tailrace.client.effects import Deliver, Head, Interrupted, OnState, Open, S
 from tailrace.client.machine import MEDIA_TYPE, Machine, Surroundings
 from tailrace.client.reconnect import Happened, Reconnect
 from tailrace.errors import InvalidParameter
-from tailrace.wire.sse import MAX_EVENT_BYTES, ServerSentEvent, SseDecoder
+from tailrace.wire.sse_decoder import MAX_EVENT_BYTES, ServerSentEvent, SseDecoder
 
 _ALWAYS: Final = {"accept": MEDIA_TYPE.encode(), "cache-control": b"no-store"}
 

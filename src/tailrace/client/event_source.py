@@ -21,7 +21,7 @@ from tailrace.client.effects import OnState
 from tailrace.client.http import SyncToken, Token, checked_url
 from tailrace.client.links import AsyncLink, SyncLink
 from tailrace.client.subscription import SURROUNDINGS
-from tailrace.wire.sse import ServerSentEvent
+from tailrace.wire.sse_decoder import ServerSentEvent
 
 
 class SourceOptions(TypedDict, total=False):

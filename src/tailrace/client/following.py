@@ -25,7 +25,7 @@ from tailrace.core.filter import Filter
 from tailrace.core.received import Missing, Received
 from tailrace.core.selection import Selection
 from tailrace.errors import InvalidEvent, InvalidParameter
-from tailrace.wire.sse import MAX_EVENT_BYTES, ServerSentEvent, SseDecoder
+from tailrace.wire.sse_decoder import MAX_EVENT_BYTES, ServerSentEvent, SseDecoder
 
 STALL_HEARTBEATS: Final = 3
 """A stream from which nothing came for so many heartbeats is taken for dead."""

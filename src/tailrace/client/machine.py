@@ -39,7 +39,7 @@ from tailrace.client.reconnect import (
     Reconnect,
 )
 from tailrace.errors import InvalidEvent
-from tailrace.wire.sse import ServerSentEvent, SseDecoder
+from tailrace.wire.sse_decoder import ServerSentEvent, SseDecoder
 
 MEDIA_TYPE: Final = "text/event-stream"
 REFUSAL_BYTES: Final = 64 * 1024

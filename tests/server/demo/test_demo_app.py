@@ -12,7 +12,7 @@ import pytest
 from tailrace.server.demo import jobs, sources
 from tailrace.server.demo.app import PAGES, demo_site
 from tailrace.testing.server import running_server
-from tailrace.wire.sse import ServerSentEvent, SseDecoder
+from tailrace.wire.sse_decoder import ServerSentEvent, SseDecoder
 
 STREAM = "/api/v1/events/stream"
 
