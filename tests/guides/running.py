@@ -3,7 +3,7 @@
 A block of code whose first line names a file (`# app.py`, `<!-- page.html -->`) is that file. In a `console` block each
 `$ …` is typed into a shell, and the lines below it must appear in what it prints, in order, with others between; `…` in
 a line stands for anything. A command that goes on after that (a server, a stream) runs on beside the next ones; `^C`
-stops it. A `text` block must appear in what those print. Ports are replaced by free ones.
+stops it, and at the start of a block the oldest one that runs. A `text` block must appear in what those print. Ports are replaced by free ones.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def typed(text: str) -> list[Typed]:
     """The commands of a console block."""
     found: list[Typed] = []
     for line in text.splitlines():
-        if line.startswith("$ "):
+        if line == "^C" and not found:
+            found.append(Typed("", [], True))
+        elif line.startswith("$ "):
             found.append(Typed(line[2:], [], False))
         elif line == "^C":
             found[-1] = found[-1]._replace(stopped=True)
@@ -116,6 +118,7 @@ class Reader:
         self._folder = folder
         self._running: list[Running] = []
         self._ports = {port: _free_port() for port in PORTS}
+        (folder / ".curlrc").write_text("silent\n")  # as it is on a terminal, without a pipe
 
     def follow(self, block: Block) -> None:
         """Do what a block says. Raises AssertionError if it does not come out as the page says."""
@@ -142,12 +145,22 @@ class Reader:
             text = re.sub(rf"(?<=:){port}\b", free, text)
         return text
 
+    def _stop_oldest(self, shown: list[str]) -> None:
+        oldest = self._running.pop(0)
+        oldest.stop(signal.SIGINT)
+        for line in shown:
+            assert oldest.finds(line), f"{line!r} did not come:\n{oldest.printed}"
+
     def _type(self, one: Typed) -> None:
+        if not one.command:
+            self._stop_oldest(one.shown)
+            return
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join([path for path in sys.path if path]),
             "PYTHONUNBUFFERED": "1",
+            "CURL_HOME": str(self._folder),
             "UVICORN_PORT": self._ports["8000"],
             "TAILRACE_PORT": self._ports["4437"],
             "TAILRACE_URL": f"http://127.0.0.1:{self._ports['4437']}",
