@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from tailrace.core.condition import Condition
-    from tailrace.core.drafting import draft
+    from tailrace.core.drafting import Attributes, draft
     from tailrace.core.event import Draft
     from tailrace.core.filter import Filter
     from tailrace.core.grant import Grant
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tailrace.work import Work, current_work
 
 __all__ = [
+    "Attributes",
     "Condition",
     "Cursor",
     "DoorLimits",
@@ -54,6 +55,7 @@ __all__ = [
 ]
 
 _WHERE: Final = {
+    "Attributes": "tailrace.core.drafting",
     "Condition": "tailrace.core.condition",
     "Cursor": "tailrace.core.position",
     "DoorLimits": "tailrace.doors.limits",

@@ -32,6 +32,7 @@ class TailraceError(Exception):
 
     @property
     def sentence(self) -> str:
+        """What is wrong, and what to do."""
         return str(self.args[0])
 
 

@@ -28,8 +28,8 @@ from tailrace.starlette import Door, rest_of
 try:
     from fastapi import APIRouter, Depends
     from fastapi.routing import APIRoute
-except ModuleNotFoundError as error:
-    if error.name != "fastapi":
+except ModuleNotFoundError as _error:
+    if _error.name != "fastapi":
         raise
     sentence = "tailrace.fastapi needs FastAPI: pip install 'tailrace[fastapi]'"
     raise ModuleNotFoundError(sentence, name="fastapi") from None

@@ -3,7 +3,8 @@
 A block of code whose first line names a file (`# app.py`, `<!-- page.html -->`) is that file. In a `console` block each
 `$ …` is typed into a shell, and the lines below it must appear in what it prints, in order, with others between; `…` in
 a line stands for anything. A command that goes on after that (a server, a stream) runs on beside the next ones; `^C`
-stops it, and at the start of a block the oldest one that runs. A `text` block must appear in what those print. Ports are replaced by free ones.
+stops it, and at the start of a block the oldest one that runs. A `text` block must appear in what those print. Ports
+are replaced by free ones.
 """
 
 from __future__ import annotations

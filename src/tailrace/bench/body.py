@@ -67,7 +67,7 @@ class Opening:
         self._head = b""
         self._body = b""
         self._decode: Decode | None = None
-        self.encoded = False
+        self.encoded: bool = False
         """Whether what follows has to be decoded to be read at all."""
 
     def feed(self, data: bytes) -> bytes | None:

@@ -43,7 +43,7 @@ class Template:
     """A request with a blank event, sent again with other digits each time. Raises ValueError without such digits."""
 
     def __init__(self, request: bytes) -> None:
-        self.request = bytearray(request)
+        self.request: bytearray = bytearray(request)
         sent, number = _PLACES
         self._sent = self._place(b"%d" % (SENT_ZERO + sent))
         self._number = self._place(b"%d" % (NUMBER_ZERO + number))
@@ -69,8 +69,8 @@ class Lanes:
         self._lanes = lanes
         self._from_start = from_start
         self._next: dict[int, int] = {}
-        self.missing = 0
-        self.doubled = 0
+        self.missing: int = 0
+        self.doubled: int = 0
         """Delivered again, or after a later one."""
 
     def take(self, numbers: Iterable[int]) -> None:

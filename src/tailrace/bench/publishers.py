@@ -64,11 +64,11 @@ class Publisher:
     __slots__ = ("answer", "number", "sent", "sent_ns", "socket")
 
     def __init__(self, number: int, connected: socket.socket) -> None:
-        self.number = number
-        self.socket = connected
-        self.sent = 0
-        self.sent_ns = 0
-        self.answer = b""
+        self.number: int = number
+        self.socket: socket.socket = connected
+        self.sent: int = 0
+        self.sent_ns: int = 0
+        self.answer: bytes = b""
 
 
 class Publishers:

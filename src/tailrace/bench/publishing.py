@@ -22,7 +22,7 @@ class Publishing:
         assert process.stdin is not None
         assert process.stdout is not None
         self._input, self._output = process.stdin, process.stdout
-        self.zero_ns = order.zero_ns
+        self.zero_ns: int = order.zero_ns
         """What `sent` counts from, on the monotonic clock."""
         self._say(msgspec.json.encode(order))
         answer = self._output.readline()

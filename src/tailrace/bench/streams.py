@@ -49,20 +49,20 @@ class Stream:
     )
 
     def __init__(self, number: int, connected: socket.socket, ready: bytes) -> None:
-        self.number = number
-        self.socket = connected
+        self.number: int = number
+        self.socket: socket.socket = connected
         self.opening: Opening | None = Opening(ready)
         self.decode: Decode | None = None
         self.lanes: Lanes | None = None
-        self.carry = b""
+        self.carry: bytes = b""
         """Decoded, and not yet a whole event."""
-        self.received = 0
-        self.lagging = False
-        self.awake = False
+        self.received: int = 0
+        self.lagging: bool = False
+        self.awake: bool = False
         """It lagged, and reads."""
-        self.joined = False
+        self.joined: bool = False
         """Opened while events were published."""
-        self.left = False
+        self.left: bool = False
         """Closed by us."""
 
 
@@ -80,11 +80,11 @@ class Streams:
         self._open: dict[int, Stream] = {}
         self._opening = 0
         self._zero_ns = 0
-        self.deliveries = 0
-        self.wire_bytes = 0
-        self.ended = 0
+        self.deliveries: int = 0
+        self.wire_bytes: int = 0
+        self.ended: int = 0
         """Streams that the server has ended."""
-        self.last_ns = 0
+        self.last_ns: int = 0
         """When the last delivery was read, on the monotonic clock."""
         self.latencies: defaultdict[int, int] = defaultdict(int)
         """Microseconds from publish to receive, and how many half deliveries took as long."""

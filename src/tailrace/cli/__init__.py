@@ -23,7 +23,7 @@ from tailrace.errors import TailraceError
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="One durable event log, followed live.",
     no_args_is_help=True,
     add_completion=False,

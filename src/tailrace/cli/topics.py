@@ -13,7 +13,7 @@ from tailrace.cli.options import DEFAULT_URL, Json, Key, Url
 
 ANSWER_SECONDS = 30.0
 
-topics = typer.Typer(help="List topics, or create, close and delete one.", invoke_without_command=True)
+topics: typer.Typer = typer.Typer(help="List topics, or create, close and delete one.", invoke_without_command=True)
 
 
 class _Server(NamedTuple):

@@ -18,7 +18,7 @@ import msgspec
 
 from tailrace.client.effects import Deliver, Head, Interrupted, OnState, Open, Steps, ignore
 from tailrace.client.envelopes import again, missing, polled, received
-from tailrace.client.fallback import CHOICES, Choice, Fallback
+from tailrace.client.fallback import CHOICES, Choice, Fallback, Transport
 from tailrace.client.machine import Machine, Surroundings
 from tailrace.client.reconnect import Drained, Dropped, Ended, Garbled, Happened, Opened, Reconnect
 from tailrace.core.filter import Filter
@@ -91,7 +91,7 @@ class Following(Machine[Followed]):
 
     def attempt(self) -> Steps[Followed, Happened | Interrupted]:
         """A stream, or a poll."""
-        self.transport = self._fallback.transport(self._now())
+        self.transport: Transport = self._fallback.transport(self._now())
         if self.transport == "poll":
             return (yield from self._poll())
         self._headed_at, self._has_event = None, False
@@ -187,7 +187,7 @@ class Following(Machine[Followed]):
         yield from self.opened("by long-poll")
         if answer.missing is not None:
             yield self._gap(answer.missing, "")
-        self.cursor = answer.next
+        self.cursor: str = answer.next
         if answer.events:
             yield self._events([*answer.events])
         yield Deliver([], answer.next)

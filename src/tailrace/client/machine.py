@@ -98,9 +98,9 @@ class Machine(Generic[Item]):
     """Whether a stream is open with its first bytes, or with its first event."""
 
     def __init__(self, surroundings: Surroundings, reconnect: Reconnect, cursor: str | None, token: object) -> None:
-        self.cursor = cursor
-        self.counts = Counts()
-        self.state = State("connecting")
+        self.cursor: str | None = cursor
+        self.counts: Counts = Counts()
+        self.state: State = State("connecting")
         self.transport: Literal["sse", "poll"] = "sse"
         self._now = surroundings.now
         self._dice = surroundings.dice

@@ -99,8 +99,8 @@ class Order(ABC):
     """One call of `publish`: its parcels, and how many of them are not settled. `finish` is told when none is left."""
 
     def __init__(self, contents: Iterable[Draft | Keyed | Lines]) -> None:
-        self.parcels = [Parcel(content, self) for content in contents]
-        self.left = len(self.parcels)
+        self.parcels: list[Parcel] = [Parcel(content, self) for content in contents]
+        self.left: int = len(self.parcels)
 
     def settled(self) -> None:
         """One of the parcels has its outcome."""

@@ -50,7 +50,7 @@ _TEMPORARY: Final = frozenset({408, 425, 429})
 class GaveUp(Unavailable):
     """The server could not be reached, as often as it was tried."""
 
-    code = "gave_up"
+    code: str = "gave_up"
 
 
 class Rejected(TailraceError):
@@ -59,13 +59,13 @@ class Rejected(TailraceError):
     `status` is the answer's; `code` that of its problem document (`unauthorized`, `topic_closed`, …), else `rejected`.
     """
 
-    code = "rejected"
+    code: str = "rejected"
 
     def __init__(self, sentence: str = "", **extra: object) -> None:
         super().__init__(sentence, **extra)
         code, status = extra.get("code"), extra.get("status")
         self.code = code if isinstance(code, str) else Rejected.code
-        self.status = status if isinstance(status, int) else Rejected.status
+        self.status: int = status if isinstance(status, int) else Rejected.status
 
 
 class NotUnderstood(TailraceError):

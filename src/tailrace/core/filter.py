@@ -57,7 +57,7 @@ class Filter:
     __slots__ = ("_by_attributes", "_by_data", "canonical")
 
     def __init__(self, canonical: str, by_attributes: Test | None, by_data: Test | None) -> None:
-        self.canonical = canonical
+        self.canonical: str = canonical
         self._by_attributes = by_attributes
         self._by_data = by_data
 

@@ -42,11 +42,11 @@ class Selection:
         *,
         within: Iterable[str] = (),
     ) -> None:
-        self.topics = _canonical_topics(topics)
-        self.types = tuple(sorted({check_type(name) for name in types}))
-        self.tags = tuple(sorted(set(tags)))
-        self.filter = filter
-        self.within = _canonical_topics(within) if within else ()
+        self.topics: tuple[str, ...] = _canonical_topics(topics)
+        self.types: tuple[str, ...] = tuple(sorted({check_type(name) for name in types}))
+        self.tags: tuple[str, ...] = tuple(sorted(set(tags)))
+        self.filter: Filter | None = filter
+        self.within: tuple[str, ...] = _canonical_topics(within) if within else ()
         self.key: str = msgspec.json.encode(
             (self.topics, self.types, self.tags, filter.canonical if filter else None, self.within)
         ).decode()

@@ -31,8 +31,8 @@ class Started:
     __slots__ = ("bare", "begun")
 
     def __init__(self, send: Send) -> None:
-        self.bare = send
-        self.begun = False
+        self.bare: Send = send
+        self.begun: bool = False
 
     async def __call__(self, message: Message) -> None:
         self.begun = True
@@ -45,10 +45,10 @@ class Call:
     __slots__ = ("_headers", "grant", "method", "path", "receive", "scope", "send")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, grant: Grant) -> None:
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.grant = grant
+        self.scope: Scope = scope
+        self.receive: Receive = receive
+        self.send: Send = send
+        self.grant: Grant = grant
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self._headers: dict[bytes, bytes] | None = None

@@ -17,7 +17,7 @@ from tailrace.doors.metrics import Metrics
 from tailrace.doors.problem import InternalError, answer_problem
 from tailrace.errors import TailraceError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 NOBODY = Grant("nobody")
 

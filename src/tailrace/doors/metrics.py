@@ -65,8 +65,11 @@ class Metrics(Collector):
         self.polled = 0
         self.refusals: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
-        self.events_in = self.bytes_in = self.duplicates = 0
-        self.events_out = self.bytes_out = 0
+        self.events_in: int = 0
+        self.bytes_in: int = 0
+        self.duplicates: int = 0
+        self.events_out: int = 0
+        self.bytes_out: int = 0
         self.slowest_lag: Callable[[], int] = lambda: 0
         self.store_up = True
         self.workers = 1

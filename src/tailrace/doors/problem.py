@@ -12,7 +12,7 @@ from tailrace.core.position import Cursor
 from tailrace.doors.asgi import NO_STORE, start
 from tailrace.errors import MethodNotAllowed, TailraceError, Unauthorized, Unavailable
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = b"application/problem+json"
 RETRY_AFTER_SECONDS = 1

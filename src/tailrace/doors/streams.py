@@ -52,7 +52,7 @@ class Streams:
         self.limits = limits
         self.metrics = metrics
         self._draining = asyncio.Event()
-        self.fanout = Fanout(
+        self.fanout: Fanout = Fanout(
             log,
             FanoutLimits(limits.send_timeout_seconds, limits.cursor_seconds, limits.retry_milliseconds),
             self._delivered,

@@ -62,8 +62,8 @@ class Doors:
     """
 
     def __init__(self, log: Log, limits: DoorLimits, stopping: Callable[[], None]) -> None:
-        self.metrics = Metrics(log)
-        self.streams = Streams(log, limits, self.metrics)
+        self.metrics: Metrics = Metrics(log)
+        self.streams: Streams = Streams(log, limits, self.metrics)
         self._log = log
         self._limits = limits
         self._stopping = stopping

@@ -21,14 +21,15 @@ class Guard:
     def __init__(self) -> None:
         self.log: Log | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.draining = False
-        self.closed = False
+        self.draining: bool = False
+        self.closed: bool = False
 
     def begin(self, log: Log) -> None:
         """The log is open, in the running event loop."""
         self.log = log
         self.loop = asyncio.get_running_loop()
-        self.draining = self.closed = False
+        self.draining = False
+        self.closed = False
 
     def end(self) -> None:
         """The log is closed."""

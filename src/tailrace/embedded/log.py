@@ -83,8 +83,8 @@ class EventLog:
         http: DoorLimits | None = None,
     ) -> None:
         self.url = url
-        self.limits = limits or LogLimits()
-        self.http = http or DoorLimits()
+        self.limits: LogLimits = limits or LogLimits()
+        self.http: DoorLimits = http or DoorLimits()
         self._shared = shared
         self._guard = Guard()
         self._doors: Doors | None = None

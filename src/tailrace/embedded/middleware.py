@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PIECE: Final = b": ok\n\n"
 PASS_SECONDS: Final = 1.0

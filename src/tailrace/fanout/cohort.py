@@ -43,23 +43,24 @@ class Cohort:
         self.fanout = fanout
         self.asked = asked
         self.frames = frames
-        self.reading = Reading(fanout.log.tail.tip)
-        self.dirty = False
-        self.queued = False
+        self.reading: Reading = Reading(fanout.log.tail.tip)
+        self.dirty: bool = False
+        self.queued: bool = False
         self.chunk: bytes | None = None
-        self.before = self.reading.cursor
+        self.before: Cursor = self.reading.cursor
         self.at = 0
-        self.events = 0
+        self.events: int = 0
         self.ends = False
-        self.window = Window() if asked.gzip else None
-        self.shared = b""
-        self.opens = False
+        self.window: Window | None = Window() if asked.gzip else None
+        self.shared: bytes = b""
+        self.opens: bool = False
         self.members: list[Member] = []
         self.joining: list[Member] = []
-        self.left = 0
-        self.users = 0
-        self.told = self.before.position
-        self.told_at = self.written_at = fanout.now()
+        self.left: int = 0
+        self.users: int = 0
+        self.told: int = self.before.position
+        self.written_at: float = fanout.now()
+        self.told_at: float = self.written_at
 
     @property
     def selection(self) -> Selection:

@@ -65,7 +65,7 @@ class Frames:
     __slots__ = ("_bytes", "_chunk", "_frames", "dialect")
 
     def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
+        self.dialect: Dialect = dialect
         self._frames: dict[int, tuple[Event, bytes]] = {}
         self._bytes = 0
         self._chunk: tuple[Event | None, bytes] = (None, b"")

@@ -20,7 +20,7 @@ from tailrace.fanout.pump import Pump
 from tailrace.log.log import Log
 from tailrace.log.store import Page
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 DRAINED: Final = 64
 """Streams that are told to drain before others have their turn."""
@@ -68,8 +68,8 @@ class Fanout:
 
     def __init__(self, log: Log, limits: FanoutLimits, told: Callable[[Delivery], None]) -> None:
         self.log = log
-        self.pump = Pump(self)
-        self.stalls = Stalls(limits.send_timeout_seconds)
+        self.pump: Pump = Pump(self)
+        self.stalls: Stalls = Stalls(limits.send_timeout_seconds)
         self._limits = limits
         self._told = told
         self._loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ from tailrace.log.store import Page
 if TYPE_CHECKING:
     from tailrace.fanout.fanout import Fanout
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PIECE_BYTES: Final = 64 * 1024
 """About how much a member is given at once: what it does not take must wait in the process."""

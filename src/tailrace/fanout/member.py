@@ -39,13 +39,13 @@ class Member(asyncio.Protocol):
     outlet: Outlet
 
     def __init__(self, place: Reading, subject: str, opened_at: int) -> None:
-        self.id = secrets.token_urlsafe(12)
+        self.id: str = secrets.token_urlsafe(12)
         self.subject = subject
         self.opened_at = opened_at
         self.place: Reading | None = place
-        self.ready = False
-        self.paused = False
-        self.gone = False
+        self.ready: bool = False
+        self.paused: bool = False
+        self.gone: bool = False
         self.inside = False
         self._take_back: TakeBack | None = None
         self._held: bytes | None = None

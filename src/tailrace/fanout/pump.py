@@ -40,7 +40,7 @@ class Pump:
         self._tail = fanout.log.tail
         self._loop = asyncio.get_running_loop()
         self._cohorts: deque[Cohort] = deque()
-        self.late = Late(fanout)
+        self.late: Late = Late(fanout)
         self._turning = False
         self._now = self._loop.time()
         self._events = self._bytes = self._newest = 0  # written in this turn; the last: to how many the newest event

@@ -31,7 +31,7 @@ class Window:
     def __init__(self) -> None:
         self._deflate: SharedDeflate | None = None
         self._waited = 0
-        self.inside = 0
+        self.inside: int = 0
 
     def pack(self, body: bytes, members: int) -> Packed:
         """Compress a piece for `members`, those in the window included."""

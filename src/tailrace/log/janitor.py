@@ -14,7 +14,7 @@ from tailrace.errors import TailraceError, TopicNotFound
 from tailrace.log.limits import LogLimits
 from tailrace.log.store import Store
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Divert = Callable[[str, int], None]
 """Sends readers of a topic whose cursor lies before a position to the store (`Tail.divert`)."""
@@ -28,8 +28,8 @@ class Janitor:
         self._divert = divert
         self._limits = limits
         self._clock = clock
-        self.sweeps = 0
-        self.removed_events = 0
+        self.sweeps: int = 0
+        self.removed_events: int = 0
         self.failure: str | None = None
 
     async def run(self) -> None:

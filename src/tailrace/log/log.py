@@ -23,7 +23,7 @@ from tailrace.log.store import Appended, Entry, Page, Receipt, Store
 from tailrace.log.tail import Tail
 from tailrace.log.wakeup import Wakeup
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _HINT_SECONDS: Final = 0.25
 """How long a hint may be on its way before it counts as lost."""
@@ -54,8 +54,8 @@ class Reading:
     __slots__ = ("cursor", "told")
 
     def __init__(self, cursor: Cursor, told: int = 0) -> None:
-        self.cursor = cursor
-        self.told = told
+        self.cursor: Cursor = cursor
+        self.told: int = told
 
     def take(self, page: Page) -> Page:
         """Go on to the end of a page; answer it without the gap, if that was told before."""
@@ -74,10 +74,10 @@ class Log:
     def __init__(self, store: Store, limits: LogLimits) -> None:
         self.store = store
         self.limits = limits
-        self.wakeup = Wakeup()
-        self.tail = Tail(limits, wall_ms)
-        self.janitor = Janitor(store, self.tail.divert, limits, wall_ms)
-        self.pushed_at = 0.0
+        self.wakeup: Wakeup = Wakeup()
+        self.tail: Tail = Tail(limits, wall_ms)
+        self.janitor: Janitor = Janitor(store, self.tail.divert, limits, wall_ms)
+        self.pushed_at: float = 0.0
         """When the newest batch was shown to readers (`time.perf_counter`)."""
         self.failure: TailraceError | None = None
         """Why the last commit failed as a whole; None once one has worked again."""

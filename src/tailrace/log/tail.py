@@ -43,9 +43,10 @@ class Tail:
 
     def reset(self, tip: Cursor) -> None:
         """Forget everything; what follows `tip` comes next."""
-        self.epoch = tip.epoch
-        self.base = self.last = tip.position
-        self.tip = tip
+        self.epoch: int = tip.epoch
+        self.base: int = tip.position
+        self.last: int = tip.position
+        self.tip: Cursor = tip
         self.single: Single | None = None
         self._positions: list[int] = []
         self._events: list[Event] = []

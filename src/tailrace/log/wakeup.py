@@ -37,9 +37,9 @@ class Interest:
     __slots__ = ("_waiters", "hints", "selection", "users")
 
     def __init__(self, selection: Selection) -> None:
-        self.selection = selection
-        self.hints = 0
-        self.users = 0
+        self.selection: Selection = selection
+        self.hints: int = 0
+        self.users: int = 0
         self._waiters: dict[asyncio.Future[bool], float | None] = {}
 
     def wake(self, previous: Cursor) -> None:  # noqa: ARG002 - each reader knows its own place

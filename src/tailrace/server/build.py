@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tailrace.core.grant import Grant
 from tailrace.doors.access import Access, Key, KeyAccess, OpenAccess
 from tailrace.doors.metrics import Metrics
+from tailrace.doors.native.at_once import PublishAtOnce
 from tailrace.doors.native.routes import make_publish, native_routes, nowhere, operations_routes, publish_at_once
 from tailrace.doors.streams import Streams
 from tailrace.log.log import Log
@@ -26,8 +27,8 @@ class Site:
 
     def __init__(self, settings: Settings, log: Log, more_routes: MoreRoutes | None = None) -> None:
         self.log = log
-        self.metrics = Metrics(log)
-        self.streams = Streams(log, settings.http, self.metrics)
+        self.metrics: Metrics = Metrics(log)
+        self.streams: Streams = Streams(log, settings.http, self.metrics)
         access = make_access(settings)
         publish = make_publish(self.streams, create_topics=settings.topics.create_on_publish)
         router = Router(
@@ -41,7 +42,7 @@ class Site:
         )
         self._app = _with_cors(router, settings.access.cors_origins)
         between = settings.access.cors_origins or type(self).__call__ is not Site.__call__
-        self.at_once = None if between else publish_at_once(publish, access, self.metrics)
+        self.at_once: PublishAtOnce | None = None if between else publish_at_once(publish, access, self.metrics)
         """Publishing past everything that stands between, if nothing does."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -61,7 +61,7 @@ class Cycle(RequestResponseCycle):
     """The head of an answer whose body is not known yet."""
     newest: bytes | None = None
     """The piece of a body that was sent last."""
-    given_away = False
+    given_away: bool = False
     """The connection is another's now; middleware that ends the response finds that nothing is left to end."""
     at_once: AtOnce | None = None
     """What answers this request without a task, until it has begun to."""
@@ -79,7 +79,7 @@ class Cycle(RequestResponseCycle):
         start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": head}
         last: ASGISendEvent = {"type": "http.response.body", "body": body, "more_body": False}
         if not self._write_whole(start, last):
-            self.writing = asyncio.ensure_future(self._send_both(start, last))
+            self.writing: asyncio.Task[None] = asyncio.ensure_future(self._send_both(start, last))
 
     async def _send_both(self, start: HTTPResponseStartEvent, last: ASGISendEvent) -> None:
         await self.send(start)

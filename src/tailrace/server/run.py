@@ -23,7 +23,7 @@ from tailrace.server.config import Settings
 from tailrace.server.protocol import Protocol
 from tailrace.stores.from_url import open_store
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 SWITCH_SECONDS = 0.001
 """How long the event loop may keep the interpreter from the store's threads. (Python's own 5 ms outlast a commit.)"""

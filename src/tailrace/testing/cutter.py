@@ -35,7 +35,7 @@ class Cutter:
 
     def __init__(self, host: str, port: int, cuts: int, *, most_bytes: int, seed: int) -> None:
         self.port = 0
-        self.left = cuts
+        self.left: int = cuts
         self._target = (host, port)
         self._most_bytes = most_bytes
         self._open: set[_Connection] = set()

@@ -42,7 +42,7 @@ class SharedDeflate:
 
     def __init__(self) -> None:
         self._compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -_WINDOW_BITS, _MEMORY_LEVEL)
-        self.joinable = True
+        self.joinable: bool = True
 
     def encode(self, data: bytes, *, then_joinable: bool = False) -> bytes:
         """The next piece. With `then_joinable` what comes after it will not refer back to it, nor before it."""

@@ -61,9 +61,9 @@ class SseDecoder:
     """
 
     def __init__(self, last_event_id: str = "", *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         self.retry: int | None = None
-        self.comments = 0
+        self.comments: int = 0
         self._max_event_bytes = max_event_bytes
         self._started = False
         self._after_cr = False

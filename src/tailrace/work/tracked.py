@@ -10,7 +10,6 @@ The topic is formatted with the call's arguments. What the function returns is t
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,6 +69,3 @@ class Template:
 def named(name: str | None, function: Callable[..., Any]) -> str:
     """What the work is called: as said, or as the function is."""
     return name or function.__name__.replace("_", " ")
-
-
-wraps = functools.wraps

@@ -34,10 +34,10 @@ class Work:
     """
 
     def __init__(self, tell: Tell, topic: str, name: str, stages: Sequence[str] = ()) -> None:
-        self.key = uuid.uuid4().hex
+        self.key: str = uuid.uuid4().hex
         self.topic = topic
         self.name = name
-        self.stages = tuple(stages)
+        self.stages: tuple[str, ...] = tuple(stages)
         self.result: object = None
         self._store = tell
         self._stage: str | None = None

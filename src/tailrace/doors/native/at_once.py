@@ -24,7 +24,7 @@ from tailrace.doors.problem import InternalError, problem_of
 from tailrace.errors import TailraceError
 from tailrace.log.store import Receipt
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Answer = Callable[[int, Headers, bytes], None]
 """Takes the whole answer: status, headers but for the length, body."""

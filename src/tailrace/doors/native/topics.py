@@ -9,7 +9,7 @@ from tailrace.core.position import Cursor
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.core.topic import check_pattern, check_topic
-from tailrace.doors.asgi import Call
+from tailrace.doors.asgi import Call, Handler
 from tailrace.doors.limits import DoorLimits
 from tailrace.doors.native.params import Params
 from tailrace.errors import InvalidConfig, InvalidJson, Unsupported, nearest
@@ -27,7 +27,12 @@ class Topics:
     def __init__(self, log: Log, limits: DoorLimits) -> None:
         self._log = log
         self._limits = limits
-        self.one = {"GET": self.describe, "PUT": self.create, "PATCH": self.configure, "DELETE": self.delete}
+        self.one: dict[str, Handler] = {
+            "GET": self.describe,
+            "PUT": self.create,
+            "PATCH": self.configure,
+            "DELETE": self.delete,
+        }
 
     async def list(self, call: Call) -> None:
         """Topics that match a pattern and may be read, in order of name; `next` goes into `after`."""

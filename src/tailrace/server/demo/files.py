@@ -25,7 +25,7 @@ from tailrace.errors import InvalidTopic, TailraceError
 from tailrace.log.log import Log
 from tailrace.log.store import Entry
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 REMEMBERED_FILES = 10_000
 """How many files are remembered as they were last told of, so that one change is not told twice."""
@@ -45,7 +45,7 @@ class Folder:
     """A folder whose changes are told."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        self.root: Path = root.resolve()
         self._told: dict[Path, tuple[int, float]] = {}
 
     async def follow(self, log: Log) -> None:

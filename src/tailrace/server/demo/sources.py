@@ -25,7 +25,7 @@ from tailrace.log.store import Entry
 from tailrace.server.demo.files import Folder
 from tailrace.server.demo.jobs import hash_folder, read_aloud
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 ABOUT = "demo/about"
 TICKS = "proof/ticks"

@@ -25,7 +25,7 @@ from tailrace.server.run import bind, url_of
 from tailrace.server.workers.part import Part, Role, Started, decode_answer
 from tailrace.stores.sqlite_remote.messages import error_of
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5.0

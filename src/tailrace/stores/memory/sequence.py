@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from tailrace.core.event import Event
 
-position_of = attrgetter("position")
+position_of: attrgetter[int] = attrgetter("position")
 """For bisecting lists of events."""
 
 

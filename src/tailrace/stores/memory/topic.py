@@ -70,16 +70,16 @@ class Topic:
 
     def __init__(self, name: str, config: TopicConfig, created_at: int, marks: Marks) -> None:
         self.name = name
-        self.config = config
+        self.config: TopicConfig = config
         self.created_at = created_at
         self.marks = marks
         self.closed = False
         self.events: list[Event] = []
-        self.size = 0
+        self.size: int = 0
         self.may_expire = False  # whether any event ever had a time of its own
         self.producers: dict[str, ProducerState] = {}
-        self.keys = Memory()
-        self.ids = Memory()
+        self.keys: Memory = Memory()
+        self.ids: Memory = Memory()
         self._condemned: list[Event] | None = None  # by the sweep under way, oldest first
 
     @property

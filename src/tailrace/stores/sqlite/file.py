@@ -51,7 +51,7 @@ class Lock:
     """Held by the one process that may write: an SQLite lock on an empty file beside the log, gone when it dies."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.with_name(path.name + "-lock")
+        self.path: Path = path.with_name(path.name + "-lock")
         try:
             self._connection = Connection(self.path, "mode=rwc", timeout=0)
             try:

@@ -43,7 +43,7 @@ class Source:
             self.names = list(filter(selection.includes, selection.topics))
         self.known_through = -1
         """Up to this id the names of topics have been looked at; -1: not at all."""
-        self.scanned = SCANNED_LEAST
+        self.scanned: int = SCANNED_LEAST
 
     @property
     def narrow(self) -> bool:

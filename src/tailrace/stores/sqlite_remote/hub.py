@@ -70,7 +70,7 @@ class Hub:
 
     def __init__(self, store: SqliteStore, limits: LogLimits, clock: Callable[[], int]) -> None:
         self._store = store
-        self.janitor = Janitor(store, self._swept, limits, clock)
+        self.janitor: Janitor = Janitor(store, self._swept, limits, clock)
         self.tell: Callable[[], bytes] = bytes
         self._tip = Cursor(0, 0)
         self._senders: dict[str, asyncio.StreamWriter] = {}

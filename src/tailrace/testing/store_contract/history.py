@@ -115,8 +115,8 @@ class History(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
-        self.clock = Clock()
+        self.runner: asyncio.Runner = asyncio.Runner()
+        self.clock: Clock = Clock()
 
     def run(self, answer: Coroutine[object, object, _T]) -> _T:
         """What the store answers."""
@@ -130,7 +130,7 @@ class History(RuleBasedStateMachine):
     def begin(self) -> None:
         """A new log."""
         self.store: Store = self.run(self.subject.make_store(self.clock))
-        self.model = Model(self.run(self.store.tip()), self.clock.now)
+        self.model: Model = Model(self.run(self.store.tip()), self.clock.now)
 
     def teardown(self) -> None:
         """Close what was opened."""

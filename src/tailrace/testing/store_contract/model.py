@@ -85,7 +85,8 @@ class Model:
     """What a log should be. `now` is the time, moved by whoever holds the model."""
 
     def __init__(self, tip: Cursor, now: int) -> None:
-        self.epoch, self.tip = tip
+        self.epoch: int = tip.epoch
+        self.tip: int = tip.position
         self.now = now
         self.events: list[Event] = []
         self.topics: dict[str, ModelTopic] = {}

@@ -25,7 +25,7 @@ class Clock:
     """Milliseconds since 1970, and not one more until it is told to."""
 
     def __init__(self, now: int = 1_790_000_000_000) -> None:
-        self.now = now
+        self.now: int = now
 
     def __call__(self) -> int:
         return self.now
@@ -38,7 +38,7 @@ class Clock:
 class Subject:
     """The store under examination."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     async def make_store(self, clock: Clock) -> Store:
         """An open store with an empty log of its own."""
