@@ -134,16 +134,21 @@ class _Annotation:
         return _PATH.sub("", self._text)
 
 
+def _written(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter as it is written."""
+    if parameter.annotation is not parameter.empty:
+        parameter = parameter.replace(annotation=_Annotation(parameter.annotation))
+    if inspect.isfunction(parameter.default):
+        parameter = parameter.replace(default=_Annotation(parameter.default.__name__))
+    return parameter
+
+
 def _signature(name: str, what: Any) -> str:
     try:
         signature = inspect.signature(what)
     except ValueError:
         return f"`{name}`"
-    shown = [
-        one.replace(annotation=_Annotation(one.annotation)) if one.annotation is not one.empty else one
-        for one in signature.parameters.values()
-        if one.name not in ("self", "cls")
-    ]
+    shown = [_written(one) for one in signature.parameters.values() if one.name not in ("self", "cls")]
     result = signature.return_annotation
     result = result if result is signature.empty else _Annotation(result)
     text = str(signature.replace(parameters=shown, return_annotation=result))

@@ -6,7 +6,7 @@
             print(event.cursor, event.json())
 
 What is not exported here may change tomorrow. Other public modules: `tailrace.fastapi`, `tailrace.starlette`,
-`tailrace.client`, `tailrace.testing`, and for those who write a store, `tailrace.log.store`.
+`tailrace.client`, `tailrace.errors`, `tailrace.testing`, and for those who write a store, `tailrace.log.store`.
 """
 
 from __future__ import annotations
@@ -26,29 +26,37 @@ if TYPE_CHECKING:
     from tailrace.core.retention import Retention, TopicConfig
     from tailrace.core.selection import Selection
     from tailrace.doors.limits import DoorLimits
-    from tailrace.embedded import EventLog, SyncEventLog
+    from tailrace.embedded import EventLog, EventLogStatistics, History, Subscription, SyncEventLog, SyncSubscription
+    from tailrace.embedded.doors import Connection
     from tailrace.errors import TailraceError
     from tailrace.log.limits import LogLimits
+    from tailrace.log.store import TopicInfo
     from tailrace.work import Work, current_work
 
 __all__ = [
     "Attributes",
     "Condition",
+    "Connection",
     "Cursor",
     "DoorLimits",
     "Draft",
     "EventLog",
+    "EventLogStatistics",
     "Filter",
     "Grant",
+    "History",
     "LogLimits",
     "Missing",
     "Receipt",
     "Received",
     "Retention",
     "Selection",
+    "Subscription",
     "SyncEventLog",
+    "SyncSubscription",
     "TailraceError",
     "TopicConfig",
+    "TopicInfo",
     "Work",
     "current_work",
     "draft",
@@ -57,21 +65,27 @@ __all__ = [
 _WHERE: Final = {
     "Attributes": "tailrace.core.drafting",
     "Condition": "tailrace.core.condition",
+    "Connection": "tailrace.embedded.doors",
     "Cursor": "tailrace.core.position",
     "DoorLimits": "tailrace.doors.limits",
     "Draft": "tailrace.core.event",
     "EventLog": "tailrace.embedded",
+    "EventLogStatistics": "tailrace.embedded",
     "Filter": "tailrace.core.filter",
     "Grant": "tailrace.core.grant",
+    "History": "tailrace.embedded",
     "LogLimits": "tailrace.log.limits",
     "Missing": "tailrace.core.received",
     "Receipt": "tailrace.core.receipt",
     "Received": "tailrace.core.received",
     "Retention": "tailrace.core.retention",
     "Selection": "tailrace.core.selection",
+    "Subscription": "tailrace.embedded",
     "SyncEventLog": "tailrace.embedded",
+    "SyncSubscription": "tailrace.embedded",
     "TailraceError": "tailrace.errors",
     "TopicConfig": "tailrace.core.retention",
+    "TopicInfo": "tailrace.log.store",
     "Work": "tailrace.work",
     "current_work": "tailrace.work",
     "draft": "tailrace.core.drafting",
