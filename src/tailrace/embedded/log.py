@@ -95,16 +95,27 @@ class EventLog:
 
     async def open(self) -> Self:
         """Open it. Opening again in the same event loop counts: it is closed with the last `aclose`."""
-        return await self._open(shared=self._shared)
+        await self._open(shared=self._shared)
+        return self
 
-    async def _open(self, *, shared: bool) -> Self:
+    async def _open(self, *, shared: bool) -> None:
+        """Open it, or, if this is cancelled, leave it as it was."""
+        opening = asyncio.ensure_future(self._begin(shared=shared))
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait({opening})  # what is half open can neither be used nor closed
+            if not opening.cancelled() and opening.exception() is None:
+                await self.aclose()
+            raise
+
+    async def _begin(self, *, shared: bool) -> None:
         async with self._opening:
             if self._guard.log is None:
                 self._guard.begin(await Log.open(await self._store(shared=shared), self.limits))
             else:
                 self._guard.require()
             self._users += 1
-        return self
 
     async def _store(self, *, shared: bool) -> Store:
         if shared:
@@ -129,14 +140,28 @@ class EventLog:
             await self._doors.drain()
 
     async def aclose(self) -> None:
-        """Drain and close, if nobody else has it open. Closing twice is no error."""
+        """Drain and close, if nobody else has it open. Closing twice is no error.
+
+        If this is cancelled, it is closed all the same.
+        """
         if self._guard.log is None:
             return
-        self._users -= 1
-        if self._users > 0:
-            return
+        self._guard.require()
+        closing = asyncio.ensure_future(self._end())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await asyncio.wait({closing})
+            raise
+
+    async def _end(self) -> None:
         async with self._opening:
-            log = self._guard.require()
+            log = self._guard.log
+            if log is None:
+                return
+            self._users -= 1
+            if self._users > 0:
+                return
             try:
                 await self.drain()
             finally:
