@@ -100,6 +100,11 @@ class LiveServer:
         return self.url + API
 
     @property
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        return self._running is not None
+
+    @property
     def site(self) -> Site:
         """The parts behind the doors; they belong to the server's event loop."""
         return self._up().site
