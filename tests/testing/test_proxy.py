@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import httpx2
 import pytest
 
+from tailrace.testing import proxy as module
 from tailrace.testing.faults import Buffer, Chunk, Delay, Drop, Fault, Refuse, Stall, Status, Truncate
 from tailrace.testing.proxy import Faults
 from tailrace.testing.server import running_server
@@ -330,6 +332,15 @@ def test_delay_lets_every_piece_wait() -> None:
         assert time.monotonic() - began >= 0.08
 
 
+def test_what_is_delayed_goes_on_when_the_delay_is_cleared() -> None:
+    with before(LONG) as (faults, server), contextlib.ExitStack() as stack:
+        faults.set(Delay(3600))
+        connected = stack.enter_context(ask(faults.url))
+        wait_until(lambda: len(server.requests) == 1)
+        faults.clear(Delay)
+        assert until(connected, len(LONG)) == LONG
+
+
 def test_refuse_resets_connections_at_once() -> None:
     with before(LONG) as (faults, server):
         faults.set(Refuse(connections=1))
@@ -430,6 +441,29 @@ def test_stopping_lets_go_of_what_is_held_and_closes_what_stays_open() -> None:
         faults.stop()
         assert until_end(connected).data.startswith(STREAM)
         assert faults.statistics().open == 0
+
+
+def test_stopping_does_not_wait_for_connections_that_ask_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_BYTES_SECONDS", 3600)
+    with running_server() as server, Faults(server.url) as faults, httpx2.Client(base_url=faults.url) as http:
+        assert http.get("/livez").status_code == 200
+        faults.stop()
+        with pytest.raises(httpx2.TransportError):
+            http.get("/livez")
+
+
+def test_a_body_with_trailers_passes_without_them() -> None:
+    with before(STREAM + CHUNKS + b"0\r\nChecksum: 1\r\n\r\n") as (faults, _), ask(faults.url) as connected:
+        assert until(connected, len(STREAM + CHUNKS) + 5) == STREAM + CHUNKS + b"0\r\n\r\n"
+
+
+def test_a_client_that_resets_its_connection_is_gone() -> None:
+    with before(STREAM + CHUNKS) as (faults, server):
+        connected = ask(faults.url)
+        until(connected, len(STREAM + CHUNKS))
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connected.close()
+        assert server.gone.wait(WAIT_SECONDS)
 
 
 def test_the_target_may_be_asked_for_each_time() -> None:

@@ -47,7 +47,7 @@ class Faults:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event
         self._thread: threading.Thread | None = None
-        self._relays: set[asyncio.Task[None]] = set()
+        self._relays: dict[asyncio.Task[None], Relay] = {}
 
     def __repr__(self) -> str:
         return f"<Faults {self.url or 'not started'} before {self._where()}, seed={self.seed}>"
@@ -127,11 +127,16 @@ class Faults:
         started.set_result(None)
         await self._stopping.wait()
         listening.close()
-        if self._relays:
-            await asyncio.wait(self._relays, timeout=LAST_BYTES_SECONDS)
-        for relay in self._relays:
-            relay.cancel()
-        await asyncio.gather(*self._relays, return_exceptions=True)
+        tasks = list(self._relays)
+        for task, relay in self._relays.items():
+            relay.last = True
+            if not relay.busy:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_BYTES_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _accept(self) -> asyncio.StreamReaderProtocol:
         below = Below()
@@ -144,9 +149,10 @@ class Faults:
             plan.tally.refused += 1
             close(client, reset=True)
             return
-        relay = asyncio.ensure_future(self._relay(Relay(plan, lambda: _address(self._where()), below, client), client))
-        self._relays.add(relay)
-        relay.add_done_callback(self._relays.discard)
+        relay = Relay(plan, lambda: _address(self._where()), below, client)
+        task = asyncio.ensure_future(self._relay(relay, client))
+        self._relays[task] = relay
+        task.add_done_callback(self._relays.pop)
 
     async def _relay(self, relay: Relay, client: asyncio.StreamWriter) -> None:
         self._plan.tally.open += 1

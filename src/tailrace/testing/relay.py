@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeVar
 
-from tailrace.testing.faults import Armed, Buffer, Chunk, Drop, Plan, Stall, Status, Truncate
+from tailrace.testing.faults import Armed, Buffer, Chunk, Delay, Drop, Plan, Stall, Status, Truncate
 
 READ_BYTES: Final = 64 * 1024
 HEAD_BYTES_MAX: Final = 64 * 1024
@@ -121,7 +121,7 @@ class Gate:
     async def send(self, data: bytes) -> None:
         """Pass bytes on as far as faults let them. Raises CutError; without data, if a fault was set meanwhile."""
         if data and self._of == "answer" and (seconds := self._plan.waits(self._path)):
-            await asyncio.sleep(seconds)
+            await self._wait(seconds)
         while True:
             nearest = self._nearest()
             part = data if nearest is None else data[: nearest[1]]
@@ -148,6 +148,13 @@ class Gate:
         finally:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, but no longer than pieces are to be delayed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._plan.of(Delay, self._path):
+                    await self._plan.changed.wait()
 
     def _nearest(self) -> tuple[Armed, int] | None:
         """The fault that acts first, and after how many more bytes."""
@@ -250,13 +257,17 @@ class Relay:
         self._target = target
         self._below = below
         self._client = client
+        self.busy = False
+        """Whether a request is being answered."""
+        self.last = False
+        """Set it to have no more requests taken after the one under way."""
 
     async def run(self) -> None:
         """Serve requests until one side goes or a fault cuts."""
         reset = False
         try:
-            while await self._exchange():
-                pass
+            while not self.last and await self._exchange():
+                self.busy = False
         except CutError as cut:
             reset = cut.reset
         except (*_CUTS, ValueError):
@@ -269,6 +280,7 @@ class Relay:
             head = Head.of(await self._below.readuntil(b"\r\n\r\n"))
         except asyncio.IncompleteReadError:
             return False
+        self.busy = True
         self._plan.tally.requests += 1
         path = head.start[1].partition("?")[0]
         if head.length is None and not head.chunked:
