@@ -452,6 +452,13 @@ def test_stopping_does_not_wait_for_connections_that_ask_nothing(monkeypatch: py
             http.get("/livez")
 
 
+def test_a_proxy_that_stopped_for_good_says_so() -> None:
+    with before(LONG) as (faults, server):
+        faults.stop(for_good=True)
+        assert httpx2.get(faults.url).status_code == 204
+        assert server.requests == []
+
+
 def test_a_body_with_trailers_passes_without_them() -> None:
     with before(STREAM + CHUNKS + b"0\r\nChecksum: 1\r\n\r\n") as (faults, _), ask(faults.url) as connected:
         assert until(connected, len(STREAM + CHUNKS) + 5) == STREAM + CHUNKS + b"0\r\n\r\n"

@@ -17,7 +17,7 @@ from typing import TypeVar
 import uvicorn
 
 from tailrace.errors import ConfigError
-from tailrace.log.log import Log, wall_ms
+from tailrace.log.log import Log
 from tailrace.server.build import Site
 from tailrace.server.config import Settings
 from tailrace.server.protocol import Protocol
@@ -110,15 +110,11 @@ def run(main: object) -> None:
 
 
 async def serve_until_stopped(
-    settings: Settings,
-    ready: Ready,
-    make_site: Callable[[Settings, Log], Site] = Site,
-    *,
-    clock: Callable[[], int] = wall_ms,
+    settings: Settings, ready: Ready, make_site: Callable[[Settings, Log], Site] = Site
 ) -> None:
-    """Open the log, serve, close it. `clock`: milliseconds since 1970, by which the log goes."""
+    """Open the log, serve, close it."""
     with contextlib.closing(listen(settings)) as listening:
-        log = await open_log(settings.store, settings.log, clock=clock)
+        log = await open_log(settings.store, settings.log)
         await serve_log(log, settings, listening, ready, make_site)
 
 

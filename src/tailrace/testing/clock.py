@@ -28,10 +28,10 @@ class Clock:
         self._lock = threading.Lock()
         self._ahead = 0
         self._standing: int | None = None
-        if at is not None:
-            self.set(at)
         if frozen:
             self.freeze()
+        if at is not None:
+            self.set(at)
 
     def __call__(self) -> int:
         """Milliseconds since 1970."""

@@ -58,7 +58,7 @@ class ServerFactory:
         for server in reversed(self.servers):
             if server.is_running:
                 left += server.end_streams()
-                server.stop()
+                server.stop(for_good=True)
         _fail_for(left)
 
 
@@ -98,6 +98,7 @@ def tailrace_faults(tailrace_server: LiveServer, request: pytest.FixtureRequest)
         yield faults
         faults.clear()
         left = tailrace_server.end_streams() if tailrace_server.is_running else []
+        faults.stop(for_good=True)
     _fail_for(left)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -20,10 +21,13 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from tailrace.testing.farewell import bid_farewell
 from tailrace.testing.faults import Fault, FaultStatistics, Plan, Refuse
 from tailrace.testing.relay import Address, Below, Relay, close
 
 START_SECONDS: Final = 10.0
+BACKLOG: Final = 1024
+"""Connections that wait to be taken."""
 LAST_BYTES_SECONDS: Final = 1.0
 """How long `stop` waits for answers that are on their way to end."""
 _PORTS: Final = {"http": 80}
@@ -46,6 +50,7 @@ class Faults:
         self._plan = Plan(self.seed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event
+        self._listening: socket.socket
         self._thread: threading.Thread | None = None
         self._relays: dict[asyncio.Task[None], Relay] = {}
 
@@ -92,11 +97,16 @@ class Faults:
         started.result(START_SECONDS)
         return self
 
-    def stop(self) -> None:
-        """Clear the faults, let answers that are on their way end within a second, close every connection."""
+    def stop(self, *, for_good: bool = False) -> None:
+        """Clear the faults, let answers that are on their way end within a second, close every connection.
+
+        `for_good`: its port tells those who come back that there is nothing more (204), for half a minute.
+        """
         thread, self._thread = self._thread, None
         if thread is None or self._loop is None:
             return
+        if for_good:
+            bid_farewell(self._listening.dup())
         self.clear()
         self._loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
@@ -118,11 +128,12 @@ class Faults:
         self._stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         try:
-            listening = await loop.create_server(self._accept, "127.0.0.1", 0)
+            self._listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+            listening = await loop.create_server(self._accept, sock=self._listening)
         except OSError as error:
             started.set_exception(error)
             return
-        self.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._loop = loop
         started.set_result(None)
         await self._stopping.wait()

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from queue import SimpleQueue
 from types import TracebackType
@@ -34,8 +35,10 @@ from tailrace.log.log import Log, LogStatistics
 from tailrace.log.store import Entry
 from tailrace.server.build import Site
 from tailrace.server.config import Settings
-from tailrace.server.run import Running, run, serve_until_stopped
+from tailrace.server.run import Ready, Running, listen, run, serve_log
+from tailrace.stores.from_url import open_log
 from tailrace.testing.clock import Clock
+from tailrace.testing.farewell import bid_farewell
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 30.0
@@ -43,8 +46,6 @@ RETRY_MILLISECONDS: Final = 20
 """What streams of a test's server tell their readers to wait before they reconnect, if no settings are given."""
 END_SECONDS: Final = 2.0
 """How long `end_streams` waits for readers to take the end of their streams."""
-RETURN_SECONDS: Final = 0.1
-"""How long `end_streams` then answers those who come back, as an EventSource does, so that they learn it is over."""
 _LOOK_SECONDS: Final = 0.005
 _PAGE_EVENTS: Final = 1000
 _T = TypeVar("_T")
@@ -89,6 +90,7 @@ class LiveServer:
         self._make_site = make_site
         self._running: Running | None = None
         self._thread: threading.Thread | None = None
+        self._listening: socket.socket
         self._process = _Process()
 
     def __repr__(self) -> str:
@@ -186,9 +188,8 @@ class LiveServer:
         started: SimpleQueue[Running | BaseException] = SimpleQueue()
 
         def work() -> None:
-            serving = serve_until_stopped(self.settings, started.put, self._make_site, clock=self.clock)
             try:
-                run(serving)
+                run(self._serve(started.put))
             except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for the start
                 started.put(error)
 
@@ -203,11 +204,16 @@ class LiveServer:
         self._running, self.url = found, found.url
         return self
 
-    def stop(self) -> None:
-        """Shut down in order, as on SIGTERM, and wait for the end. Harmless if it does not run."""
+    def stop(self, *, for_good: bool = False) -> None:
+        """Shut down in order, as on SIGTERM, and wait for the end. Harmless if it does not run.
+
+        `for_good`: its port tells those who come back that there is nothing more (204), for half a minute.
+        """
         running, thread = self._running, self._thread
         self._running = self._thread = None
         if running is not None and thread is not None:
+            if for_good:
+                bid_farewell(self._listening.dup())
             running.stop()
             thread.join(STOP_SECONDS)
             self._process.put_back()
@@ -230,6 +236,11 @@ class LiveServer:
         self.stop()
 
     # ---- inside -------------------------------------------------------------------------------------------
+
+    async def _serve(self, ready: Ready) -> None:
+        with closing(listen(self.settings)) as self._listening:
+            log = await open_log(self.settings.store, self.settings.log, clock=self.clock)
+            await serve_log(log, self.settings, self._listening, ready, self._make_site)
 
     def _up(self) -> Running:
         if self._running is None:
@@ -294,10 +305,7 @@ async def _open_streams(site: Site) -> list[OpenStream]:
 async def _end_streams(site: Site) -> list[OpenStream]:
     streams = site.streams
     members = streams.fanout.members()
-    returning = bool(members or site.metrics.polls)
     streams.end()
-    if not returning:
-        return []
     loop = asyncio.get_running_loop()
     end = loop.time() + END_SECONDS
     left = [member for member in members if _holds(member)]
@@ -306,7 +314,6 @@ async def _end_streams(site: Site) -> list[OpenStream]:
         left = [member for member in left if _holds(member)]
     for member in left:
         member.outlet.abort()
-    await asyncio.sleep(RETURN_SECONDS)
     return [_stream(member) for member in left]
 
 
