@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -50,7 +49,7 @@ class Faults:
         self._plan = Plan(self.seed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event
-        self._listening: socket.socket
+        self._listening: asyncio.Server
         self._thread: threading.Thread | None = None
         self._relays: dict[asyncio.Task[None], Relay] = {}
 
@@ -106,7 +105,7 @@ class Faults:
         if thread is None or self._loop is None:
             return
         if for_good:
-            bid_farewell(self._listening.dup())
+            bid_farewell(self._listening.sockets[0].dup())
         self.clear()
         self._loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
@@ -128,12 +127,12 @@ class Faults:
         self._stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         try:
-            self._listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-            listening = await loop.create_server(self._accept, sock=self._listening)
+            listening = await loop.create_server(self._accept, "127.0.0.1", 0, backlog=BACKLOG)
         except OSError as error:
             started.set_exception(error)
             return
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        self._listening = listening
         self._loop = loop
         started.set_result(None)
         await self._stopping.wait()
