@@ -70,6 +70,7 @@ async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> 
         while chunk := await source.read(4096):
             sink.write(chunk)
             await sink.drain()
+    sink.close()
 
 
 @asynccontextmanager

@@ -52,6 +52,7 @@ class Streams:
         self.limits = limits
         self.metrics = metrics
         self._draining = asyncio.Event()
+        self._ended: bool = False
         self.fanout: Fanout = Fanout(
             log,
             FanoutLimits(limits.send_timeout_seconds, limits.cursor_seconds, limits.retry_milliseconds),
@@ -71,6 +72,18 @@ class Streams:
     async def wait_draining(self) -> None:
         """Wait until the server goes away."""
         await self._draining.wait()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there will never be anything more here."""
+        return self._ended
+
+    def end(self) -> None:
+        """End every stream for good, and from now on tell whoever asks that there is nothing more."""
+        self._ended = True
+        self._draining.set()
+        for member in self.fanout.members():
+            self.fanout.dismiss(member.id)
 
     async def drain(self) -> None:
         """Tell every stream that the server goes away, and end it."""

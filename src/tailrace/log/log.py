@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -71,12 +71,12 @@ class Reading:
 class Log:
     """One durable log over one store. Make it with `Log.open`; it belongs to the event loop it was opened in."""
 
-    def __init__(self, store: Store, limits: LogLimits) -> None:
+    def __init__(self, store: Store, limits: LogLimits, clock: Callable[[], int] = wall_ms) -> None:
         self.store = store
         self.limits = limits
         self.wakeup: Wakeup = Wakeup()
-        self.tail: Tail = Tail(limits, wall_ms)
-        self.janitor: Janitor = Janitor(store, self.tail.divert, limits, wall_ms)
+        self.tail: Tail = Tail(limits, clock)
+        self.janitor: Janitor = Janitor(store, self.tail.divert, limits, clock)
         self.pushed_at: float = 0.0
         """When the newest batch was shown to readers (`time.perf_counter`)."""
         self.failure: TailraceError | None = None
@@ -85,9 +85,12 @@ class Log:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def open(cls, store: Store, limits: LogLimits | None = None) -> Log:
-        """Start at the store's tip, and keep house. The log closes the store when it is closed."""
-        log = cls(store, limits or LogLimits())
+    async def open(cls, store: Store, limits: LogLimits | None = None, *, clock: Callable[[], int] = wall_ms) -> Log:
+        """Start at the store's tip, and keep house. The log closes the store when it is closed.
+
+        `clock`: milliseconds since 1970, by which events expire and topics are swept. Give the store's.
+        """
+        log = cls(store, limits or LogLimits(), clock)
         log.tail.reset(await store.tip())
         works = [log.wakeup.turn(), log._recheck(), log._listen()]
         if not store.capabilities.sweeps_itself:

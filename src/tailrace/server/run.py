@@ -11,19 +11,21 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TypeVar
 
 import uvicorn
 
 from tailrace.errors import ConfigError
 from tailrace.log.log import Log
-from tailrace.log.store import Store
 from tailrace.server.build import Site
 from tailrace.server.config import Settings
 from tailrace.server.protocol import Protocol
-from tailrace.stores.from_url import open_store
+from tailrace.stores.from_url import open_log
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 SWITCH_SECONDS = 0.001
 """How long the event loop may keep the interpreter from the store's threads. (Python's own 5 ms outlast a commit.)"""
@@ -45,6 +47,10 @@ class Running:
     def call(self, function: Callable[..., object], *arguments: object) -> None:
         """Have the server's event loop call a function. May be called from any thread."""
         self._loop.call_soon_threadsafe(function, *arguments)
+
+    def run(self, work: Coroutine[object, object, _T]) -> _T:
+        """Have the server's event loop run a coroutine, and wait for its result. For every thread but that loop's."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def stop(self) -> None:
         """Ask it to stop, as SIGTERM does. May be called from any thread."""
@@ -106,20 +112,20 @@ def run(main: object) -> None:
 async def serve_until_stopped(
     settings: Settings, ready: Ready, make_site: Callable[[Settings, Log], Site] = Site
 ) -> None:
-    """Open the store, serve, close the store."""
+    """Open the log, serve, close it."""
     with contextlib.closing(listen(settings)) as listening:
-        await serve_store(await open_store(settings.store), settings, listening, ready, make_site)
+        log = await open_log(settings.store, settings.log)
+        await serve_log(log, settings, listening, ready, make_site)
 
 
-async def serve_store(
-    store: Store,
+async def serve_log(
+    log: Log,
     settings: Settings,
     listening: socket.socket,
     ready: Ready,
     make_site: Callable[[Settings, Log], Site] = Site,
 ) -> None:
-    """Serve an open store on a listening socket, then close the store."""
-    log = await Log.open(store, settings.log)
+    """Serve an open log on a listening socket, then close the log."""
     try:
         await _serve(settings, make_site(settings, log), listening, ready)
     finally:

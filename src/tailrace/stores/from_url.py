@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
 from tailrace.errors import ConfigError, nearest
 from tailrace.log.limits import LogLimits
-from tailrace.log.log import Log
+from tailrace.log.log import Log, wall_ms
 from tailrace.log.store import Store
 
 SCHEMES = ("memory", "sqlite")
 
 
-async def open_log(url: str, limits: LogLimits | None = None) -> Log:
+async def open_log(url: str, limits: LogLimits | None = None, *, clock: Callable[[], int] = wall_ms) -> Log:
     """The log that a store keeps, open; it closes the store when it is closed. Raises what `open_store` does."""
-    return await Log.open(await open_store(url), limits)
+    return await Log.open(await open_store(url, clock=clock), limits, clock=clock)
 
 
-async def open_store(url: str) -> Store:
+async def open_store(url: str, *, clock: Callable[[], int] = wall_ms) -> Store:
     """Open `memory://`, `sqlite:///relative.db` or `sqlite:////absolute/path.db`.
+
+    `clock`: milliseconds since 1970.
 
     Raises ConfigError for a URL that names no store, StoreUnusable or StoreLocked for a store that cannot be used.
     """
@@ -31,10 +34,10 @@ async def open_store(url: str) -> Store:
     if scheme == "memory":
         from tailrace.stores.memory import MemoryStore  # noqa: PLC0415 - only what is used is loaded
 
-        return MemoryStore()
+        return MemoryStore(clock)
     from tailrace.stores.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is loaded
 
-    return await SqliteStore.open(sqlite_path(url))
+    return await SqliteStore.open(sqlite_path(url), clock=clock)
 
 
 async def open_shared(url: str, limits: LogLimits) -> Store:

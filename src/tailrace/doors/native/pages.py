@@ -70,7 +70,7 @@ class Poll:
         draining = asyncio.ensure_future(self._streams.wait_draining())
         try:
             await asyncio.wait({waiting, draining}, return_when=asyncio.FIRST_COMPLETED)
-            answer = waiting.result() if waiting.done() else Answer((), after, more=False)
+            answer = waiting.result() if waiting.done() else Answer((), after, more=False, closed=self._streams.ended)
         finally:
             waiting.cancel()
             draining.cancel()

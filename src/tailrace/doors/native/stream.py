@@ -33,7 +33,7 @@ class StreamEvents:
 
     async def __call__(self, call: Call) -> None:
         """Open a stream, or say why not in the way the caller can understand."""
-        if call.header(b"last-event-id") == ENDED:
+        if self._streams.ended or call.header(b"last-event-id") == ENDED:
             await _nothing_more(call)
             return
         await self._turnstile.passing()

@@ -11,7 +11,7 @@ from tailrace.errors import Unavailable
 from tailrace.log.log import Log
 from tailrace.server.build import Site
 from tailrace.server.config import Settings
-from tailrace.server.run import listen, serve_store
+from tailrace.server.run import listen, serve_log
 from tailrace.server.workers.part import Part, Started, answer, stop_with_supervisor
 from tailrace.stores.from_url import sqlite_path
 from tailrace.stores.sqlite_remote import RemoteStore
@@ -29,7 +29,8 @@ async def work(part: Part) -> None:
         def make_site(settings: Settings, log: Log) -> Site:
             return together(Site(settings, log), store, settings.workers)
 
-        await serve_store(store, part.settings, listening, lambda _: answer(Started()), make_site)
+        log = await Log.open(store, part.settings.log)
+        await serve_log(log, part.settings, listening, lambda _: answer(Started()), make_site)
 
 
 def together(site: Site, store: RemoteStore, workers: int) -> Site:
