@@ -143,6 +143,10 @@ def test_925_a_crlf_cut_in_two_is_one_line_end() -> None:
     assert data(b"data: a\r", b"\ndata: b\r", b"", b"\n\r", b"\n") == ["a\nb"]
 
 
+def test_925_an_empty_piece_between_the_halves_of_a_crlf_changes_nothing() -> None:
+    assert data(b"data: a\r", b"", b"\ndata: b\n\n") == ["a\nb"]
+
+
 def test_925_a_cr_ends_its_line_without_waiting_for_an_lf() -> None:
     assert data(b"data: a\r\r") == ["a"]
 
