@@ -5,6 +5,7 @@ Sections are those of the standard; 9.2.5 is the grammar of a stream, 9.2.6 what
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -82,10 +83,13 @@ fields = st.builds(
     st.sampled_from([b"\n", b"\n", b"\n\n", b"\n\n", b"\r\n", b"\r\n\r\n", b"\r", b""]),
 )
 usual = st.builds(
-    lambda identity, kind, lines: identity + kind + b"".join(b"data: %b\n" % line for line in lines) + b"\n",
+    lambda identity, kind, lines, last: (
+        identity + kind + b"".join(b"data: %b\n" % line for line in lines) + last + b"\n"
+    ),
     st.sampled_from([b"", b"id: 1\n", b"id:2\n"]),
     st.sampled_from([b"", b"event: x\n", b"event:y\n"]),
     st.lists(st.sampled_from([b"", b"a", b" b", b"\xc3\xa4", b"data: "]), min_size=1, max_size=3),
+    st.sampled_from([b"", b"", b"id: 3\n", b"id: \n", b"id: 4\0\n"]),
 )
 streams = st.lists(st.one_of(usual, fields), max_size=15).map(b"".join)
 cuts = st.lists(st.integers(0, 300), max_size=8)
@@ -96,9 +100,17 @@ def test_any_stream_in_any_pieces_is_read_as_the_standard_says(stream: bytes, cu
     assert interpreted(in_pieces(stream, cuts)) == Interpreter().interpret(stream)
 
 
-@given(streams)
-def test_blocks_at_once_say_what_lines_one_by_one_say(stream: bytes) -> None:
-    assert interpreted([stream]) == interpreted(bytewise(stream))
+NOTHING_AT_ONCE = re.compile(rb"()()()()((?:[^\n]++\n)*+\n)"), re.compile(rb"\0")
+"""In place of what the decoder knows of usual blocks and heads: none is."""
+
+
+@given(streams, cuts)
+def test_blocks_at_once_say_what_lines_one_by_one_say(stream: bytes, cuts: list[int]) -> None:
+    at_once = interpreted(in_pieces(stream, cuts))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sse_decoder, "_BLOCKS", NOTHING_AT_ONCE[0])
+        patch.setattr(sse_decoder, "_HEAD", NOTHING_AT_ONCE[1])
+        assert interpreted(in_pieces(stream, cuts)) == at_once
 
 
 @given(st.binary(max_size=60).map(lambda stream: stream.replace(b"\0", b"\n").replace(b"\1", b"\ndata:")), cuts)
@@ -108,9 +120,15 @@ def test_any_bytes_at_all_are_read_as_the_standard_says(stream: bytes, cuts: lis
 
 def test_usual_events_are_found_at_once_and_none_of_them_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SseDecoder, "_read_lines", None)
-    stream = b"id: 1\nevent: x\ndata: a\n\nid:2\ndata: b\ndata: c\n\nevent: x\ndata: d\n\ndata:\n\n"
+    stream = b"id: 1\nevent: x\ndata: a\n\nid:2\ndata: b\ndata: c\n\nevent: x\ndata: d\nid: 3\n\ndata:\n\n"
     for end in (b"\n", b"\r\n", b"\r"):
         assert data(stream.replace(b"\n", end)) == ["a", "b\nc", "d", ""]
+
+
+def test_a_usual_event_that_is_cut_in_its_line_of_data_is_found_at_once_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SseDecoder, "_read_lines", None)
+    for head in (b"id: 1\nevent: x\n", b"id: 1\n", b"event: x\n", b""):
+        assert data(b"data: a\n\n" + head + b"da", b"ta: b", b"c\n\n") == ["a", "bc"]
 
 
 # ---- 9.2.5: what a line is --------------------------------------------------------------------------------
@@ -123,6 +141,10 @@ def test_925_a_line_ends_in_lf_cr_or_crlf(end: bytes) -> None:
 
 def test_925_a_crlf_cut_in_two_is_one_line_end() -> None:
     assert data(b"data: a\r", b"\ndata: b\r", b"", b"\n\r", b"\n") == ["a\nb"]
+
+
+def test_925_an_empty_piece_between_the_halves_of_a_crlf_changes_nothing() -> None:
+    assert data(b"data: a\r", b"", b"\ndata: b\n\n") == ["a\nb"]
 
 
 def test_925_a_cr_ends_its_line_without_waiting_for_an_lf() -> None:
