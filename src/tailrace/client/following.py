@@ -9,7 +9,7 @@ Both resume from the same cursor, so going from one to the other loses nothing a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -48,7 +48,7 @@ class Wanted:
     topics: tuple[str, ...] = ()
     types: Iterable[str] = ()
     tags: Iterable[str] = ()
-    filter: Filter | str | None = None
+    filter: Filter | Mapping[str, object] | str | None = None
     start: str | datetime = "latest"
     heartbeat: float = 15.0
     transport: Choice = "auto"
@@ -63,7 +63,8 @@ class Wanted:
             raise InvalidParameter(f"heartbeat is {self.heartbeat!r}: give the seconds between two comments.")
         if self.transport not in CHOICES:
             raise InvalidParameter(f"transport is {self.transport!r}: give one of {', '.join(CHOICES)}.")
-        parsed = Filter.parse(self.filter) if isinstance(self.filter, str) else self.filter
+        given = self.filter
+        parsed = given if given is None or isinstance(given, Filter) else Filter.parse(given)
         object.__setattr__(self, "selection", Selection(self.topics or ("**",), self.types, self.tags, parsed))
         object.__setattr__(self, "start_text", _start_text(self.start))
 
@@ -187,7 +188,7 @@ class Following(Machine[Followed]):
         yield from self.opened("by long-poll")
         if answer.missing is not None:
             yield self._gap(answer.missing, "")
-        self.cursor: str = answer.next
+        self.cursor = answer.next
         if answer.events:
             yield self._events([*answer.events])
         yield Deliver([], answer.next)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final, TypedDict, Unpack
 
@@ -45,7 +45,7 @@ class SubscribeOptions(TypedDict, total=False):
 
     types: Iterable[str]
     tags: Iterable[str]
-    filter: Filter | str | None
+    filter: Filter | Mapping[str, object] | str | None
     start: str | datetime
     heartbeat: float
     transport: Choice
