@@ -3,27 +3,46 @@
 A block of code whose first line names a file (`# app.py`, `<!-- page.html -->`) is that file. In a `console` block each
 `$ …` is typed into a shell, and the lines below it must appear in what it prints, in order, with others between; `…` in
 a line stands for anything. A command that goes on after that (a server, a stream) runs on beside the next ones; `^C`
-stops it, and at the start of a block the oldest one that runs. A `text` block must appear in what those print. Ports
-are replaced by free ones.
+stops it, and at the start of a block the oldest one that runs. A `js` block runs in a browser, on a page of the
+application that runs. A `text` block must appear in what commands print, or on that page. Ports are replaced by free
+ones.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import Page as PlaywrightPage
+
 WAIT_SECONDS = 60.0
 PORTS = ("8000", "4437")
+WATCHED = """
+() => {
+    document.body.innerHTML = '<p id="answer"></p>'
+    const Source = EventSource
+    window.opened = 0
+    window.EventSource = class extends Source {
+        constructor(url) {
+            super(url)
+            this.addEventListener("open", () => { window.opened += 1 })
+        }
+    }
+}
+"""
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"(?:#|//|<!--) ([\w./-]+\.(?:py|html|js|toml))(?: -->)?\n")
 
@@ -112,12 +131,66 @@ class Running:
         self.process.stdout.close()
 
 
+class Page:
+    """A page in a browser, and what stands on it."""
+
+    def __init__(self, page: PlaywrightPage) -> None:
+        self._page = page
+        self.command = page.url
+        self.seen = 0
+
+    @property
+    def printed(self) -> str:
+        """What stands on it now."""
+        return self._page.inner_text("body")
+
+    def finds(self, line: str) -> bool:
+        """Whether a line stands on it."""
+        return line.strip() in self.printed
+
+    def is_over(self) -> bool:
+        """A page is never over."""
+        return False
+
+
+Shown = Running | Page
+
+
+class Browser:
+    """A browser that knows who is at it, by a cookie, and starts when it is needed."""
+
+    def __init__(self) -> None:
+        self._exit = ExitStack()
+        self._context: BrowserContext | None = None
+
+    def run(self, origin: str, script: str) -> Page:
+        """Run a script on a page of `origin` with a paragraph `answer`, and wait until its stream is open."""
+        if self._context is None:
+            playwright = self._exit.enter_context(sync_playwright())
+            own = Path(playwright.chromium.executable_path).exists()
+            browser = playwright.chromium.launch(executable_path=None if own else shutil.which("chromium"))
+            self._context = browser.new_context()
+            self._context.add_cookies([{"name": "session", "value": "ann", "url": origin}])
+        page = self._context.new_page()
+        page.goto(f"{origin}/openapi.json")
+        page.evaluate(WATCHED)
+        page.add_script_tag(content=script)
+        page.wait_for_function("opened > 0")
+        return Page(page)
+
+    def close(self) -> None:
+        """Close it."""
+        self._exit.close()
+
+
 class Reader:
     """Somebody who follows a page in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._browser = Browser()
         self._running: list[Running] = []
+        self._pages: list[Shown] = []
         self._ports = {port: _free_port() for port in PORTS}
         (folder / ".curlrc").write_text("silent\n")  # as it is on a terminal, without a pipe
 
@@ -127,17 +200,21 @@ class Reader:
         if (name := file_of(block)) is not None:
             (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self._folder / name).write_text(text)
+            if block.kind == "js":
+                self._pages.append(self._browser.run(f"http://localhost:{self._ports['8000']}", text))
         elif block.kind == "console":
             for one in typed(text):
                 self._type(one)
         elif block.kind == "text":
             for line in text.splitlines():
-                self._wait(lambda line=line: any(one.finds(line) for one in self._running), line, self._running)
+                shown: list[Shown] = [*self._running, *self._pages]
+                self._wait(lambda line=line, shown=shown: any(one.finds(line) for one in shown), line, shown)
         else:
             raise AssertionError(f"line {block.line}: nobody executes this block: name its file in its first line")
 
     def leave(self) -> None:
         """Stop what is still running."""
+        self._browser.close()
         for one in self._running:
             one.stop()
 
@@ -183,7 +260,7 @@ class Reader:
             running.stop()
             assert one.stopped or process.returncode == 0, f"$ {one.command}\n{running.printed}"
 
-    def _wait(self, condition: object, what: str, where: list[Running]) -> None:
+    def _wait(self, condition: object, what: str, where: Sequence[Shown]) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
         while not condition():  # type: ignore[operator]  # a function
             over = all(one.is_over() for one in where)

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_a_guide_comes_out_as_it_says(guide: Path, tmp_path: Path) -> None:
     reader = Reader(tmp_path)
