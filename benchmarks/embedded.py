@@ -2,7 +2,7 @@
 
     python benchmarks/embedded.py [--streams N] [--seconds S] [--rounds R]
 
-* idle: how much the server grows for each stream
+* idle: how much the server grows for each stream; beside them, what a request costs that FastAPI holds open for nothing
 * one at a time: 20 events/s to all streams: server CPU a delivery (FastAPI's own gets 2 events/s, all that it can do)
 
 To reach: by ASGI alone, memory and CPU ≤ 1/4 of FastAPI's and ≤ 0.6 of sse-starlette's; handed over, memory ≤ 1/10 of
@@ -43,7 +43,8 @@ BOUNDS = {
 
 def main() -> None:
     asked = options(__doc__ or "", streams=1_000, seconds=8)
-    cases = []
+    nothing = Load(streams=asked.streams, publishers=0, seconds=2)
+    cases = [Case("FastAPI, held open", IDLE, functools.partial(measured, asgi.held, nothing))]
     for name, start in APPS.items():
         idle = Load(streams=asked.streams, publishers=0, seconds=2)
         one = Load(streams=asked.streams, size=SIZE, rate=PACES.get(name, PACE), seconds=asked.seconds)

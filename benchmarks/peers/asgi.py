@@ -27,6 +27,11 @@ def fastapi(topics: int = 1) -> contextlib.AbstractContextManager[Peer]:
     return _start("fastapi_app", topics)
 
 
+def held(topics: int = 1) -> contextlib.AbstractContextManager[Peer]:
+    """Requests that FastAPI holds open, and nothing else."""
+    return _start("held_app", topics)
+
+
 def embedded(topics: int = 1) -> contextlib.AbstractContextManager[Peer]:
     """`tailrace.fastapi`, by ASGI alone."""
     return _start("tailrace_app", topics, publish="/say/", follow="/events/stream?topics=")

@@ -188,7 +188,7 @@ class Following(Machine[Followed]):
         yield from self.opened("by long-poll")
         if answer.missing is not None:
             yield self._gap(answer.missing, "")
-        self.cursor = answer.next
+        self.cursor: str | None = answer.next
         if answer.events:
             yield self._events([*answer.events])
         yield Deliver([], answer.next)
