@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -39,8 +40,9 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     said = (tmp_path_factory.mktemp("server") / "said").open("wb")
     paths = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdout=said, stderr=said, env={**os.environ, "PYTHONPATH": paths}
-    ) as process:
+        [sys.executable, "-m", module, *arguments], stdout=said, stderr=said,
+        env={**os.environ, "PYTHONPATH": paths}, start_new_session=True,
+    ) as process:  # fmt: skip
         while True:
             try:
                 httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=20)
@@ -48,7 +50,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             except httpx2.TransportError:
                 assert process.poll() is None, Path(said.name).read_text()
         yield f"http://127.0.0.1:{port}"
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # its workers too
     said.close()
 
 
