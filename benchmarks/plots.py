@@ -74,6 +74,14 @@ SECTIONS = (
             Chart("{few} idle streams, each of a topic of its own", "KB/stream", "KB", LESS, "own topics"),
         ),
     ),
+    Section(
+        "embedded",
+        "Inside a FastAPI application",
+        (
+            Chart("{few} idle streams", "KB/stream", "KB", LESS, "idle"),
+            Chart("Server CPU for each delivery, one event at a time", "CPU µs/delivery", "µs", LESS, "one at a time"),
+        ),
+    ),
     Section("selections", "Different selections", (Chart("Server CPU for each delivery", "CPU µs/delivery", "µs"),)),
     Section("probe", "An unrelated request", (Chart("GET /livez beside {few} streams: p99", "probe p99 ms", "ms"),)),
     Section("stalled", "Readers that take nothing", (Chart("p99 of the live streams", "p99 ms", "ms"),)),
@@ -172,7 +180,7 @@ def _bars(chart: Chart, record: dict[str, Any]) -> Iterator[Bar]:
             label = f"{peer}: {label}"
         marks = [figures[mark] for mark in MARKS if mark in figures] if chart.figure == "p99 ms" else []
         note = "lost deliveries" if figures.get("missing") else ""
-        yield Bar(label, figures[chart.figure], ours=peer == OURS, limit=peer == LIMIT, marks=marks, note=note)
+        yield Bar(label, figures[chart.figure], ours=peer.startswith(OURS), limit=peer == LIMIT, marks=marks, note=note)
 
 
 def _spread(bars: Sequence[Bar]) -> bool:
