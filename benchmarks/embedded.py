@@ -21,7 +21,7 @@ from tailrace.bench import Load
 IDLE, ONE = "idle", "one at a time"
 MEMORY, CPU = "KB/stream", "CPU µs/delivery"
 FASTAPI, SSE_STARLETTE = "FastAPI SSE", "sse-starlette"
-PORTABLE, HANDOVER = "Tailrace in FastAPI", "Tailrace in FastAPI, handed over"
+PORTABLE, HANDOVER = "Tailrace, by ASGI", "Tailrace, handed over"
 APPS = {
     PORTABLE: asgi.embedded,
     HANDOVER: asgi.embedded_full_speed,
