@@ -7,8 +7,6 @@ header, within a frame, within an answer that the server has long acted upon.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +19,8 @@ import pytest
 from tailrace.client import Missing, Publisher, Received, State, Subscription, SyncSubscription
 from tailrace.doors.limits import DoorLimits
 from tailrace.server.config import Settings
+from tailrace.testing.cutter import Cutter
+from tailrace.testing.cutter import cutting as proxy_that_cuts
 from tailrace.testing.server import running_server
 
 pytestmark = pytest.mark.anyio
@@ -30,58 +30,12 @@ DROPS = 50
 EVENTS = 600
 
 
-class Cutter:
-    """Passes bytes on, and cuts each of the first `cuts` connections somewhere in the answer."""
-
-    def __init__(self, target: str, cuts: int, most_bytes: int) -> None:
-        self.url = ""
-        self.left = cuts
-        self._target = httpx2.URL(target)
-        self._most_bytes = most_bytes
-        self._random = random.Random(20)
-
-    async def serve(self, below: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        above, server = await asyncio.open_connection(self._target.host, self._target.port)
-        asking = asyncio.create_task(_pass_on(below, server))
-        try:
-            await self._answer(above, client)
-        except ConnectionError:
-            pass  # the client went first
-        finally:
-            asking.cancel()
-            for side in (client, server):
-                side.transport.abort()
-
-    async def _answer(self, above: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        budget = self._random.randrange(self._most_bytes) if self.left > 0 else None
-        while chunk := await above.read(4096):
-            if budget is not None and len(chunk) >= budget:
-                self.left -= 1
-                client.write(chunk[:budget])
-                await client.drain()
-                return
-            budget = None if budget is None else budget - len(chunk)
-            client.write(chunk)
-            await client.drain()
-
-
-async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while chunk := await source.read(4096):
-            sink.write(chunk)
-            await sink.drain()
-    sink.close()
-
-
 @asynccontextmanager
-async def cutting(target: str, cuts: int, most_bytes: int) -> AsyncIterator[Cutter]:
-    cutter = Cutter(target, cuts, most_bytes)
-    listening = await asyncio.start_server(cutter.serve, "127.0.0.1", 0)
-    cutter.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    try:
-        yield cutter
-    finally:
-        listening.close()
+async def cutting(target: str, cuts: int, most_bytes: int) -> AsyncIterator[tuple[Cutter, str]]:
+    """A proxy before `target`, and its address."""
+    host, port = target.removeprefix("http://").split(":")
+    async with proxy_that_cuts(host, int(port), cuts, most_bytes=most_bytes, seed=20) as cutter:
+        yield cutter, f"http://127.0.0.1:{cutter.port}"
 
 
 async def numbers(reader: Subscription, how_many: int) -> list[int]:
@@ -102,9 +56,9 @@ async def publish_numbers(url: str, topic: str) -> None:
 
 async def test_fifty_cuts_at_any_byte_lose_and_double_nothing() -> None:
     with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
-        async with cutting(running.url, DROPS, 1000) as cutter:
+        async with cutting(running.url, DROPS, 1000) as (cutter, url):
             publishing = asyncio.create_task(publish_numbers(running.url, "cuts"))
-            async with Subscription(cutter.url, "cuts", start="earliest") as reader:
+            async with Subscription(url, "cuts", start="earliest") as reader:
                 seen = await numbers(reader, EVENTS)
             await publishing
             assert cutter.left <= 0
@@ -113,17 +67,17 @@ async def test_fifty_cuts_at_any_byte_lose_and_double_nothing() -> None:
 
 async def test_hundreds_of_cuts_across_readers_of_all_kinds_lose_and_double_nothing() -> None:
     def follow() -> list[int]:
-        with SyncSubscription(cutter.url, "kinds", start="earliest") as events:
+        with SyncSubscription(url, "kinds", start="earliest") as events:
             return [
                 int(item.data) for _, item in zip(range(EVENTS), events, strict=False) if isinstance(item, Received)
             ]
 
     async def follow_by(transport: Literal["auto", "sse"]) -> list[int]:
-        async with Subscription(cutter.url, "kinds", start="earliest", transport=transport) as events:
+        async with Subscription(url, "kinds", start="earliest", transport=transport) as events:
             return await numbers(events, EVENTS)
 
     with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
-        async with cutting(running.url, 300, 3000) as cutter:
+        async with cutting(running.url, 300, 3000) as (cutter, url):
             readers = [follow_by("auto"), follow_by("sse"), asyncio.to_thread(follow), asyncio.to_thread(follow)]
             *seen, _ = await asyncio.gather(*readers, publish_numbers(running.url, "kinds"))
             assert cutter.left < 200
@@ -135,8 +89,8 @@ async def test_fifty_publishes_whose_answers_were_cut_are_stored_once_and_in_ord
 ) -> None:
     monkeypatch.setattr("tailrace.client.reconnect.FIRST_SECONDS", 0.005)
     with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
-        async with cutting(running.url, DROPS, 2000) as cutter:
-            await publish_numbers(cutter.url, "written")
+        async with cutting(running.url, DROPS, 2000) as (cutter, url):
+            await publish_numbers(url, "written")
             assert cutter.left <= 0
         async with Subscription(running.url, "written", start="earliest") as reader:
             seen = await numbers(reader, EVENTS)

@@ -16,11 +16,16 @@ NOT_OPEN: Final = (
 
 
 class Guard:
-    """Stands before an open log. `log` is None before it is opened, and again once it is closed."""
+    """Stands before an open log. `log` is None before it is opened, and again once it is closed.
+
+    `stopping`: the server around it is told to stop, so readers end; requests under way may still publish. `draining`:
+    nobody may.
+    """
 
     def __init__(self) -> None:
         self.log: Log | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.stopping: bool = False
         self.draining: bool = False
         self.closed: bool = False
 
@@ -28,6 +33,7 @@ class Guard:
         """The log is open, in the running event loop."""
         self.log = log
         self.loop = asyncio.get_running_loop()
+        self.stopping = False
         self.draining = False
         self.closed = False
 
@@ -57,7 +63,7 @@ class Guard:
         return log
 
     def reader(self) -> Log | None:
-        """The log, to read on; None once it drains or is closed. Raises NotOpen or WrongLoop."""
-        if self.draining or self.closed:
+        """The log, to read on; None once readers are to end. Raises NotOpen or WrongLoop."""
+        if self.stopping or self.draining or self.closed:
             return None
         return self.require()

@@ -217,8 +217,8 @@ class EventLog:
         return self._doors
 
     def _drain_now(self) -> None:
-        """The server is told to stop."""
-        self._guard.draining = True
+        """The server is told to stop: readers end. What requests under way publish is still taken."""
+        self._guard.stopping = True
         log = self._guard.log
         if log is not None:
             log.wakeup.wake_all(log.tail.tip)
