@@ -23,7 +23,7 @@ from tailrace.core.drafting import Attributes
 from tailrace.core.event import Draft
 from tailrace.core.receipt import Receipt
 from tailrace.work.pump import as_text
-from tailrace.work.work import Work
+from tailrace.work.work import Work, told_whole
 
 
 class Client:
@@ -97,10 +97,7 @@ class Client:
         The events are `work.started`, `work.chunk` for each text, and at the end `work.completed`, or `work.failed` if
         the iterator fails or this is cancelled. `text` takes the text out of a piece.
         """
-        async with self.work(topic, name) as work:
-            whole = await work.stream(pieces, text=text)
-            work.result = {"characters": len(whole)}
-            return whole
+        return await told_whole(self.work(topic, name), pieces, text)
 
     async def _tell(self, told: Draft) -> None:
         await self._publisher.publish(told.topic, told)

@@ -40,7 +40,7 @@ from tailrace.log.store import Receipt as Stored
 from tailrace.stores.from_url import open_shared, open_store
 from tailrace.work.pump import as_text
 from tailrace.work.tracked import Template, as_current, named
-from tailrace.work.work import Work
+from tailrace.work.work import Work, told_whole
 
 if TYPE_CHECKING:
     from tailrace.embedded.sync import SyncEventLog
@@ -275,10 +275,7 @@ class EventLog:
         The events are those of work: `work.started`, a `work.chunk` for each text, and at the end `work.completed`, or
         `work.failed` if the iterator fails or this is cancelled. `text` takes the text out of a piece.
         """
-        async with self.work(topic, name) as work:
-            whole = await work.stream(pieces, text=text)
-            work.result = {"characters": len(whole)}
-            return whole
+        return await told_whole(self.work(topic, name), pieces, text)
 
     def tracked(
         self, topic: str, *, name: str | None = None, stages: Sequence[str] = ()

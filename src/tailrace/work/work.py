@@ -97,6 +97,14 @@ class Work:
         await self._store(Draft(topic=self.topic, data=data, type=TYPES[type(what)], key=self.key))
 
 
+async def told_whole(work: Work, pieces: AsyncIterable[Any] | Iterable[Any], text: Callable[[Any], str | None]) -> str:
+    """Tell an iterator as a piece of work of its own, from start to end; answers its whole text."""
+    async with work:
+        whole = await work.stream(pieces, text=text)
+        work.result = {"characters": len(whole)}
+        return whole
+
+
 class ThreadWork:
     """`Work` for other threads than the event loop's own, from which every call raises WrongLoop."""
 
