@@ -5,8 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tailrace.client.answers import Refused, Stored, understood
+from tailrace.client import answers
+from tailrace.client.answers import Stored
+from tailrace.client.reconnect import Refused
 from tailrace.core.receipt import Receipt
+
+
+def understood(status: int, body: bytes) -> Stored | Refused | None:
+    return answers.understood(status, "", {}, body)
+
 
 RECEIPT = Receipt("1-5", "1-7", 3, False, "fsync")
 
@@ -23,20 +30,20 @@ def test_success_without_a_receipt_is_no_answer(body: bytes) -> None:
 
 def test_a_refusal_is_told_by_its_problem_document() -> None:
     body = b'{"detail": "The topic is closed.", "code": "topic_closed", "retry": false, "other": 1}'
-    assert understood(409, body) == Refused(409, "The topic is closed.", "topic_closed", False, True)
+    assert understood(409, body) == Refused(409, "The topic is closed.", None, "topic_closed", False)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>\xff", b"[1]", b'{"detail": null}'])
 def test_a_refusal_without_one_is_told_by_its_status(body: bytes) -> None:
-    refusal = understood(507, body)
+    refusal = answers.understood(507, "Insufficient Storage", {}, body)
     assert isinstance(refusal, Refused)
-    assert refusal.sentence == "The server answered 507 Insufficient Storage"
+    assert refusal.reason == "The server answered 507 Insufficient Storage"
 
 
 def test_a_status_that_nobody_knows_is_told_as_a_number() -> None:
     refusal = understood(599, b"")
     assert isinstance(refusal, Refused)
-    assert refusal.sentence == "The server answered 599"
+    assert refusal.reason == "The server answered 599"
 
 
 @pytest.mark.parametrize(
@@ -56,16 +63,13 @@ def test_a_status_that_nobody_knows_is_told_as_a_number() -> None:
 def test_what_may_be_tried_again_and_what_is_known(status: int, body: bytes, again: bool, stored_nothing: bool) -> None:
     refusal = understood(status, body)
     assert isinstance(refusal, Refused)
-    assert (refusal.again, refusal.stored_nothing) == (again, stored_nothing)
+    assert (refusal.passes, answers.stored_nothing(refusal)) == (again, stored_nothing)
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("", None), ("-1", None), ("²", None), ("nan", None)]
-)
-def test_retry_after_counts_in_seconds(header: str, seconds: float | None) -> None:
-    refusal = understood(503, b"", header)
+def test_when_to_come_back_is_read_as_a_reader_does() -> None:
+    refusal = answers.understood(503, "", {"retry-after": "7"}, b"")
     assert isinstance(refusal, Refused)
-    assert refusal.retry_after == seconds
+    assert refusal.retry_after == 7.0
 
 
 def test_one_of_several_has_its_own_place_if_it_can_be_told() -> None:

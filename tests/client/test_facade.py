@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ssl
 from collections.abc import AsyncIterator, Iterator
 
+import httpx2
 import pytest
+import trustme
 
-from tailrace.client import Client, GaveUp, Received, SyncClient
+from tailrace.client import Client, GaveUp, Received, SyncClient, UntrustedServer
 from tailrace.testing import LiveServer, running_server
 
 pytestmark = pytest.mark.anyio
@@ -56,3 +61,34 @@ def test_scripts_do_the_same_without_await(server: LiveServer) -> None:
         with client.subscribe("script", start="earliest") as events:
             seen = [next(events).json() for _ in range(3)]  # type: ignore[union-attr]  # nothing is missing
         assert (seen, client.statistics().published) == ([1, 2, 3], 3)
+
+
+async def test_a_server_whose_certificate_is_not_trusted_is_told_at_once_and_a_client_of_ones_own_may_trust_it(
+    server: LiveServer,
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    below = httpx2.URL(server.url)
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        above_reader, above_writer = await asyncio.open_connection(below.host, below.port)
+        with contextlib.suppress(OSError):
+            above_writer.write(await reader.read(64 * 1024))
+            writer.write(await above_reader.readuntil(b"}"))
+            await writer.drain()
+        for one in (writer, above_writer):
+            one.close()
+
+    listening = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with Client(url) as client:
+        with pytest.raises(UntrustedServer, match="Give a client that trusts it"):
+            await client.publish("tls", 1)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with httpx2.AsyncClient(verify=trusting) as http:
+        async with Client(url, http=http) as client:
+            assert (await client.publish("tls", 1)).count == 1
+        assert not http.is_closed
+    listening.close()

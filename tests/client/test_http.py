@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from tailrace.client import Publisher, Subscription
-from tailrace.client.http import api_base, refused, retry_after
+from tailrace.client.http import api_base, refusal, retry_after, sentence
 from tailrace.client.reconnect import Refused
 from tailrace.errors import InvalidParameter
 
@@ -45,12 +45,12 @@ def test_retry_after_is_understood_in_seconds_and_as_a_date(header: str, seconds
 
 def test_a_refusal_has_the_code_and_the_hope_of_its_problem_document() -> None:
     body = b'{"detail": "damaged", "code": "store_corrupt", "retry": false}'
-    assert refused(httpx2.Response(503, content=body)) == Refused(503, "damaged", None, "store_corrupt", False)
+    assert refusal(503, "", {}, body) == Refused(503, "damaged", None, "store_corrupt", False)
 
 
 def test_a_redirect_that_is_not_followed_says_where_it_led() -> None:
-    moved = httpx2.Response(308, headers={"location": "https://example.com/"}, content=b"")
-    assert refused(moved).reason.endswith("it is at https://example.com/. Give that address.")
+    moved = refusal(308, "", {"location": "https://example.com/"}, b"")
+    assert moved.reason.endswith("it is at https://example.com/. Give that address.")
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_an_address_with_a_query_is_refused() -> None:
     ],
 )
 def test_a_refusal_is_told_in_the_servers_own_sentence_if_it_has_one(body: bytes, said: str) -> None:
-    assert refused(httpx2.Response(507, content=body)).reason == said
+    assert sentence(httpx2.Response(507, content=body)) == said

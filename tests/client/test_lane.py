@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.client.answers import Answer, Broken, Lost, Misused, Refused, Stored
+from tailrace.client.answers import Answer, Broken, Lost, Misused, Stored
 from tailrace.client.lane import Batching, Keyed, Lane, Lines, Parcel, Request, Terms
-from tailrace.client.reconnect import GaveUp, NotUnderstood, Rejected
+from tailrace.client.reconnect import GaveUp, NotUnderstood, Refused, Rejected
 from tailrace.core.event import Draft
 from tailrace.core.producer import Producer, ProducerState, Verdict, judge
 from tailrace.core.receipt import Receipt
@@ -55,7 +55,7 @@ def stored(first: int, count: int = 1, *, duplicate: bool = False) -> Stored:
 
 
 def refusal(status: int, code: str = "", *, again: bool = False, after: float | None = None) -> Refused:
-    return Refused(status, "No.", code, again, status < 500, after)
+    return Refused(status, "No.", after, code or None, again if status >= 500 else None)
 
 
 def error(parcel: Parcel) -> Exception:

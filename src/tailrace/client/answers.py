@@ -5,20 +5,20 @@ Both drivers turn whatever their HTTP client did into one of these four, and `la
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 import msgspec
 
+from tailrace.client.http import refusal
+from tailrace.client.reconnect import Refused
 from tailrace.core.receipt import Receipt
 from tailrace.errors import TailraceError
 
 _RECEIPT_STATUS: Final = frozenset({200, 201})
-_TEMPORARY: Final = frozenset({408, 425, 429})
 _UNSTORED: Final = frozenset({"overloaded", "draining"})
 """Codes of temporary refusals that are given before anything is handed to the log."""
-_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
 class Closed(TailraceError):
@@ -42,20 +42,6 @@ class Stored(NamedTuple):
     receipt: Receipt
 
 
-class Refused(NamedTuple):
-    """The server answered with another status. `again`: it may be different next time, after `retry_after` seconds.
-
-    `stored_nothing`: it says that this attempt stored nothing. (What an earlier one did, it need not know.)
-    """
-
-    status: int
-    sentence: str
-    code: str
-    again: bool
-    stored_nothing: bool
-    retry_after: float | None = None
-
-
 class Lost(NamedTuple):
     """No answer came. `sent`: the request may have reached the server all the same."""
 
@@ -73,39 +59,18 @@ class Broken(NamedTuple):
 Answer = Stored | Refused | Lost | Broken
 
 
-class _Problem(msgspec.Struct):
-    """What is looked at in a problem document (RFC 9457)."""
-
-    detail: str = ""
-    code: str = ""
-    retry: bool = True
-
-
-def understood(status: int, content: bytes, retry_after: str = "") -> Stored | Refused | None:
+def understood(status: int, phrase: str, headers: Mapping[str, str], content: bytes) -> Stored | Refused | None:
     """What an HTTP answer says; None if it claims success without a receipt, as no Tailrace server does."""
-    if status in _RECEIPT_STATUS:
-        try:
-            return Stored(msgspec.json.decode(content, type=Receipt))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return None
+    if status not in _RECEIPT_STATUS:
+        return refusal(status, phrase, headers, content)
     try:
-        problem = msgspec.json.decode(content, type=_Problem)
+        return Stored(msgspec.json.decode(content, type=Receipt))
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        problem = _Problem()
-    again = status in _TEMPORARY or (status >= 500 and problem.retry)
-    unstored = status < 500 and status != HTTPStatus.REQUEST_TIMEOUT
-    return Refused(
-        status,
-        problem.detail or f"The server answered {status} {_phrase(status)}".strip(),
-        problem.code,
-        again,
-        unstored or problem.code in _UNSTORED,
-        float(retry_after) if _NUMBER.fullmatch(retry_after) else None,
-    )
+        return None
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+def stored_nothing(refused: Refused) -> bool:
+    """Whether a refusal says that this attempt stored nothing. (What an earlier one did, it need not know.)"""
+    if refused.status >= 500:
+        return refused.code in _UNSTORED
+    return refused.status != HTTPStatus.REQUEST_TIMEOUT

@@ -14,6 +14,8 @@ from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+import httpx2
+
 from tailrace.client.http import SyncToken, Token
 from tailrace.client.lanes import PublishLimits, Statistics
 from tailrace.client.publisher import Publisher
@@ -31,7 +33,8 @@ class Client:
 
     `url`: where the server is; with a path, where its API is (`http://app.example/live`). `token`: an API key or a
     token, or a callable (async or not) that gives one for each attempt. `max_retries`: give up after so many failures
-    in a row; without, never. `limits` are those of publishing.
+    in a row; without, never. `limits` are those of publishing. `http`: a client of your own, for certificates or proxies;
+    it is left open.
 
     Raises InvalidParameter for an address or token that cannot be used.
     """
@@ -43,11 +46,13 @@ class Client:
         token: Token | None = None,
         max_retries: int | None = None,
         limits: PublishLimits | None = None,
+        http: httpx2.AsyncClient | None = None,
     ) -> None:
         self._url = url
         self._token = token
         self._max_retries = max_retries
-        self._publisher = Publisher(url, token=token, max_retries=max_retries, limits=limits)
+        self._http = http
+        self._publisher = Publisher(url, token=token, max_retries=max_retries, limits=limits, http=http)
 
     async def __aenter__(self) -> Self:
         await self._publisher.__aenter__()
@@ -66,7 +71,7 @@ class Client:
         """Follow topics or patterns (all, if none is named); see `Subscription`."""
         if "max_retries" not in options:
             options["max_retries"] = self._max_retries
-        return Subscription(self._url, *topics, token=self._token, **options)
+        return Subscription(self._url, *topics, token=self._token, http=self._http, **options)
 
     async def publish(
         self, topic: str, data: object = None, *, idempotency_key: str | None = None, **attributes: Unpack[Attributes]
@@ -117,11 +122,13 @@ class SyncClient:
         token: SyncToken | None = None,
         max_retries: int | None = None,
         limits: PublishLimits | None = None,
+        http: httpx2.Client | None = None,
     ) -> None:
         self._url = url
         self._token = token
         self._max_retries = max_retries
-        self._publisher = SyncPublisher(url, token=token, max_retries=max_retries, limits=limits)
+        self._http = http
+        self._publisher = SyncPublisher(url, token=token, max_retries=max_retries, limits=limits, http=http)
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +146,7 @@ class SyncClient:
         """Follow topics or patterns (all, if none is named); see `SyncSubscription`."""
         if "max_retries" not in options:
             options["max_retries"] = self._max_retries
-        return SyncSubscription(self._url, *topics, token=self._token, **options)
+        return SyncSubscription(self._url, *topics, token=self._token, http=self._http, **options)
 
     def publish(
         self, topic: str, data: object = None, *, idempotency_key: str | None = None, **attributes: Unpack[Attributes]

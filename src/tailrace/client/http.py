@@ -108,11 +108,6 @@ def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationEr
     return error
 
 
-def refused(response: httpx2.Response) -> Refused:
-    """What a refusal says."""
-    return refusal(response.status_code, response.reason_phrase, response.headers, response.content)
-
-
 def refusal(status: int, phrase: str, headers: Mapping[str, str], body: bytes) -> Refused:
     """What a refusal says: in its problem document (RFC 9457), and in Retry-After."""
     problem = _problem(body)
@@ -125,7 +120,7 @@ def refusal(status: int, phrase: str, headers: Mapping[str, str], body: bytes) -
 
 def sentence(response: httpx2.Response) -> str:
     """The sentence of a problem document, or the status of any other answer."""
-    return refused(response).reason
+    return refusal(response.status_code, response.reason_phrase, response.headers, response.content).reason
 
 
 def retry_after(text: str, now: datetime) -> float | None:

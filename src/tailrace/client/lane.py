@@ -41,8 +41,8 @@ from typing import Final, NamedTuple, Protocol, assert_never
 from urllib.parse import quote
 
 from tailrace.client import reconnect
-from tailrace.client.answers import Answer, Broken, Lost, Refused, Stored
-from tailrace.client.reconnect import ConnectIn, Fail, GaveUp, Reconnect, Rejected
+from tailrace.client.answers import Answer, Broken, Lost, Stored, stored_nothing
+from tailrace.client.reconnect import ConnectIn, Fail, GaveUp, Reconnect, Refused, Rejected
 from tailrace.core.event import Draft
 from tailrace.core.receipt import Receipt
 from tailrace.errors import TailraceError
@@ -291,14 +291,13 @@ class Lane:
         if answer.status == 401 and self._terms.renewable and not request.renewed:
             request.renewed = True
             return Step([])
-        request.in_doubt |= not answer.stored_nothing
-        if answer.again:
-            happened = reconnect.Refused(answer.status, answer.sentence, answer.retry_after)
-            return self._again(request, happened, dice)
+        request.in_doubt |= not stored_nothing(answer)
+        if answer.passes:
+            return self._again(request, answer, dice)
         for_content = answer.status in _CONTENT
         if for_content and len(request.parcels) > 1:
             return self._halve(request)
-        error = Rejected(answer.sentence, status=answer.status, code=answer.code)
+        error = Rejected(answer.reason, status=answer.status, code=answer.code or Rejected.code)
         return self._fail(request, error, unknown=request.in_doubt and not for_content)
 
     def _again(self, request: Request, happened: reconnect.Happened, dice: float) -> Step:

@@ -11,10 +11,10 @@ from typing import Final, NoReturn
 import httpx2
 
 from tailrace.client.answers import Answer, Broken, Lost, Misused, understood
-from tailrace.client.http import CONNECT_SECONDS
+from tailrace.client.http import CONNECT_SECONDS, failed
 from tailrace.client.lane import Keyed, Lines, Parcel
 from tailrace.client.lanes import PublishLimits
-from tailrace.client.reconnect import NotUnderstood, Rejected
+from tailrace.client.reconnect import Dropped, Garbled, NotUnderstood, Rejected, Untrusted, UntrustedServer
 from tailrace.core.drafting import Attributes, draft
 from tailrace.core.event import Draft
 from tailrace.core.receipt import Receipt
@@ -45,17 +45,23 @@ def connections(limits: PublishLimits) -> httpx2.Limits:
 
 def answer_of(response: httpx2.Response) -> Answer:
     """What the server said."""
-    answer = understood(response.status_code, response.content, response.headers.get("retry-after", ""))
+    answer = understood(response.status_code, response.reason_phrase, response.headers, response.content)
     if answer is None:
         sentence = f"{response.url} answered {response.status_code} without a receipt: it is no Tailrace server."
         return Broken(NotUnderstood(sentence), sent=True)
     return answer
 
 
-def lost(error: Exception) -> Lost:
+def lost(error: Exception) -> Lost | Broken:
     """What became of a request without an answer. Where no connection was made, nothing was sent."""
-    unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
-    return Lost(str(error) or type(error).__name__, sent=not unsent)
+    match failed(error):
+        case Untrusted(reason):
+            return Broken(UntrustedServer(reason), sent=False)
+        case Garbled(reason):
+            return Broken(NotUnderstood(reason), sent=False)
+        case Dropped(reason):
+            unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
+            return Lost(reason, sent=not unsent)
 
 
 def unforeseen(what: str, error: Exception, *, sent: bool) -> Broken:

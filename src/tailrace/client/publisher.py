@@ -20,7 +20,7 @@ from typing import Self, Unpack
 import httpx2
 
 from tailrace.client.answers import Answer, Closed
-from tailrace.client.http import BROKEN, Token, api_base, credentials
+from tailrace.client.http import BROKEN, Token, api_base, credentials, trust
 from tailrace.client.lane import Keyed, Lane, Lines, Request
 from tailrace.client.lanes import Lanes, PublishLimits, Statistics
 from tailrace.client.posting import (
@@ -72,13 +72,13 @@ class Publisher:
     reached is tried for ever, unless `max_retries` says how often.
 
     `url`: where the server is; with a path, where its API is. `token`: see `Token`; a 401 is tried once more if it is
-    a callable.
+    a callable. `http`: a client of your own, for certificates or proxies; it is left open.
 
     Raises InvalidParameter for an address or token that cannot be used; while publishing InvalidTopic, InvalidEvent or
     InvalidJson for what cannot be sent; Rejected if the server refuses (`extra` has its `status` and `code`); GaveUp
-    after `max_retries`; NotUnderstood if it is no Tailrace server; WrongLoop in another event loop, Misused in another
-    process; Closed.
-    `extra["in_doubt"]` of an error says whether the event may have been stored all the same.
+    after `max_retries`; NotUnderstood if it is no Tailrace server; UntrustedServer; WrongLoop in another event loop,
+    Misused in another process; Closed. `extra["in_doubt"]` of an error says whether the event may have been stored all
+    the same.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Publisher:
         token: Token | None = None,
         max_retries: int | None = None,
         limits: PublishLimits | None = None,
+        http: httpx2.AsyncClient | None = None,
     ) -> None:
         self._limits = limits or PublishLimits()
         self._token = token
@@ -96,7 +97,9 @@ class Publisher:
         self._base = api_base(url)
         terms = self._limits.terms(max_retries, renewable=callable(token))
         self._lanes: Lanes[_TaskLane] = Lanes(_TaskLane, terms, self._limits.waiting_bytes)
-        self._http = httpx2.AsyncClient(timeout=timeouts(self._limits), limits=connections(self._limits))
+        self._timeout = timeouts(self._limits)
+        self._http = http or httpx2.AsyncClient(verify=trust(), limits=connections(self._limits))
+        self._owned = http is None
         self._home = Home()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -235,7 +238,9 @@ class Publisher:
             return unforeseen("The token's callable", error, sent=False)
         self._lanes.sent(request)
         try:
-            return answer_of(await self._http.post(self._base + request.target, content=request.body, headers=headers))
+            target = self._base + request.target
+            posting = self._http.post(target, content=request.body, headers=headers, timeout=self._timeout)
+            return answer_of(await posting)
         except BROKEN as error:
             return lost(error)
         except Exception as error:  # noqa: BLE001 - nobody would ever hear of it, and publish would wait for ever
@@ -257,7 +262,8 @@ class Publisher:
         finally:
             self._lanes.shut(CLOSED)
             await self._stop()
-            await self._http.aclose()
+            if self._owned:
+                await self._http.aclose()
 
     async def _stop(self) -> None:
         """End the tasks, and let go of what they leave."""

@@ -23,7 +23,7 @@ from typing import Self, Unpack
 import httpx2
 
 from tailrace.client.answers import Answer, Closed
-from tailrace.client.http import BROKEN, SyncToken, api_base, credentials
+from tailrace.client.http import BROKEN, SyncToken, api_base, credentials, trust
 from tailrace.client.lane import Keyed, Lane, Lines, Parcel, Request
 from tailrace.client.lanes import Lanes, PublishLimits, Statistics
 from tailrace.client.posting import (
@@ -81,6 +81,7 @@ class SyncPublisher:
         token: SyncToken | None = None,
         max_retries: int | None = None,
         limits: PublishLimits | None = None,
+        http: httpx2.Client | None = None,
     ) -> None:
         self._limits = limits or PublishLimits()
         self._token = token
@@ -89,7 +90,8 @@ class SyncPublisher:
         self._base = api_base(url)
         terms = self._limits.terms(max_retries, renewable=callable(token))
         self._lanes: Lanes[_LedLane] = Lanes(_LedLane, terms, self._limits.waiting_bytes)
-        self._http = httpx2.Client(timeout=timeouts(self._limits), limits=connections(self._limits))
+        self._http = http or httpx2.Client(verify=trust(), limits=connections(self._limits))
+        self._owned = http is None
         self._home = Home()
         self._lock = threading.Lock()
         self._moved = threading.Condition(self._lock)
@@ -159,7 +161,8 @@ class SyncPublisher:
                     if lane.is_led:
                         lane.interrupted()
                     self._lanes.give_up(lane, CLOSED)
-        self._http.close()
+        if self._owned:
+            self._http.close()
 
     # ---- the way of an order ------------------------------------------------------------------------------
 
