@@ -70,7 +70,7 @@ def understood(status: int, phrase: str, headers: Mapping[str, str], content: by
 
 
 def stored_nothing(refused: Refused) -> bool:
-    """Whether a refusal says that this attempt stored nothing. (What an earlier one did, it need not know.)"""
+    """Whether a refusal says that this attempt stored nothing: what an earlier one did, it need not know."""
     if refused.status >= 500:
         return refused.code in _UNSTORED
     return refused.status != HTTPStatus.REQUEST_TIMEOUT

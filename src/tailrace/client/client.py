@@ -33,8 +33,8 @@ class Client:
 
     `url`: where the server is; with a path, where its API is (`http://app.example/live`). `token`: an API key or a
     token, or a callable (async or not) that gives one for each attempt. `max_retries`: give up after so many failures
-    in a row; without, never. `limits` are those of publishing. `http`: a client of your own, for certificates or proxies;
-    it is left open.
+    in a row; without, never. `limits` are those of publishing. `http`: a client of your own, for certificates or
+    proxies; it is left open.
 
     Raises InvalidParameter for an address or token that cannot be used.
     """
