@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -19,9 +19,7 @@ import pytest
 from tailrace.client import Missing, Publisher, Received, State, Subscription, SyncSubscription
 from tailrace.doors.limits import DoorLimits
 from tailrace.server.config import Settings
-from tailrace.testing.cutter import Cutter
-from tailrace.testing.cutter import cutting as proxy_that_cuts
-from tailrace.testing.server import running_server
+from tailrace.testing import Drop, Faults, running_server
 
 pytestmark = pytest.mark.anyio
 
@@ -30,12 +28,12 @@ DROPS = 50
 EVENTS = 600
 
 
-@asynccontextmanager
-async def cutting(target: str, cuts: int, most_bytes: int) -> AsyncIterator[tuple[Cutter, str]]:
-    """A proxy before `target`, and its address."""
-    host, port = target.removeprefix("http://").split(":")
-    async with proxy_that_cuts(host, int(port), cuts, most_bytes=most_bytes, seed=20) as cutter:
-        yield cutter, f"http://127.0.0.1:{cutter.port}"
+@contextmanager
+def cutting(target: str, cuts: int, most_bytes: int) -> Iterator[Faults]:
+    """A proxy before `target` that cuts so many answers somewhere."""
+    with Faults(target, seed=20) as faults:
+        faults.set(Drop(after_bytes=(0, most_bytes), connections=cuts))
+        yield faults
 
 
 async def numbers(reader: Subscription, how_many: int) -> list[int]:
@@ -55,32 +53,32 @@ async def publish_numbers(url: str, topic: str) -> None:
 
 
 async def test_fifty_cuts_at_any_byte_lose_and_double_nothing() -> None:
-    with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
-        async with cutting(running.url, DROPS, 1000) as (cutter, url):
-            publishing = asyncio.create_task(publish_numbers(running.url, "cuts"))
-            async with Subscription(url, "cuts", start="earliest") as reader:
-                seen = await numbers(reader, EVENTS)
-            await publishing
-            assert cutter.left <= 0
+    settings = Settings(port=0, store="memory://", http=QUICK)
+    with running_server(settings) as running, cutting(running.url, DROPS, 1000) as faults:
+        publishing = asyncio.create_task(publish_numbers(running.url, "cuts"))
+        async with Subscription(faults.url, "cuts", start="earliest") as reader:
+            seen = await numbers(reader, EVENTS)
+        await publishing
+        assert faults.cuts == DROPS
     assert seen == list(range(EVENTS))
 
 
 async def test_hundreds_of_cuts_across_readers_of_all_kinds_lose_and_double_nothing() -> None:
     def follow() -> list[int]:
-        with SyncSubscription(url, "kinds", start="earliest") as events:
+        with SyncSubscription(faults.url, "kinds", start="earliest") as events:
             return [
                 int(item.data) for _, item in zip(range(EVENTS), events, strict=False) if isinstance(item, Received)
             ]
 
     async def follow_by(transport: Literal["auto", "sse"]) -> list[int]:
-        async with Subscription(url, "kinds", start="earliest", transport=transport) as events:
+        async with Subscription(faults.url, "kinds", start="earliest", transport=transport) as events:
             return await numbers(events, EVENTS)
 
-    with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
-        async with cutting(running.url, 300, 3000) as (cutter, url):
-            readers = [follow_by("auto"), follow_by("sse"), asyncio.to_thread(follow), asyncio.to_thread(follow)]
-            *seen, _ = await asyncio.gather(*readers, publish_numbers(running.url, "kinds"))
-            assert cutter.left < 200
+    settings = Settings(port=0, store="memory://", http=QUICK)
+    with running_server(settings) as running, cutting(running.url, 300, 3000) as faults:
+        readers = [follow_by("auto"), follow_by("sse"), asyncio.to_thread(follow), asyncio.to_thread(follow)]
+        *seen, _ = await asyncio.gather(*readers, publish_numbers(running.url, "kinds"))
+        assert faults.cuts > 100
     assert seen == [list(range(EVENTS))] * 4
 
 
@@ -89,9 +87,9 @@ async def test_fifty_publishes_whose_answers_were_cut_are_stored_once_and_in_ord
 ) -> None:
     monkeypatch.setattr("tailrace.client.reconnect.FIRST_SECONDS", 0.005)
     with running_server(Settings(port=0, store="memory://", http=QUICK)) as running:
-        async with cutting(running.url, DROPS, 2000) as (cutter, url):
-            await publish_numbers(url, "written")
-            assert cutter.left <= 0
+        with cutting(running.url, DROPS, 1500) as faults:
+            await publish_numbers(faults.url, "written")
+            assert faults.cuts == DROPS
         async with Subscription(running.url, "written", start="earliest") as reader:
             seen = await numbers(reader, EVENTS)
         async with httpx2.AsyncClient(base_url=running.url) as http:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,7 @@ from tests.client.publishing import history
 
 from tailrace.client import Publisher, SyncPublisher
 from tailrace.server.config import Settings
-from tailrace.testing.cutter import cutting
-from tailrace.testing.server import running_server
+from tailrace.testing import Drop, Faults, running_server
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +31,18 @@ KILLS = 4
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tailrace.client.lane.RETRY_MILLISECONDS", 5)
+
+
+@contextmanager
+def cutting(url: str, cuts: int) -> Iterator[Faults]:
+    """A proxy that cuts so often, half of the times within what is asked; more often than not all is passed."""
+    with Faults(url, seed=1) as faults:
+        half = cuts // 2
+        faults.set(
+            Drop(after_bytes=(0, 800), connections=half, of="request"),
+            Drop(after_bytes=(0, 1_500), connections=cuts - half),
+        )
+        yield faults
 
 
 async def publish_until(over: Callable[[], bool], url: str, name: int) -> dict[str, int]:
@@ -63,24 +75,20 @@ def check(url: str, published: list[dict[str, int]]) -> None:
 async def test_a_hundred_cuts_lose_and_double_nothing(store: str, tmp_path: Path) -> None:
     url = "memory://" if store == "memory" else f"sqlite:///{tmp_path}/log.db"
     with running_server(Settings(port=0, store=url)) as running:
-        port = int(running.url.rpartition(":")[2])
-        async with cutting("127.0.0.1", port, CUTS) as cutter:
-            publishing = [
-                publish_until(lambda: cutter.left <= 0, f"http://127.0.0.1:{cutter.port}", name)
-                for name in range(PUBLISHERS)
-            ]
+        with cutting(running.url, CUTS) as faults:
+            publishing = [publish_until(lambda: faults.cuts >= CUTS, faults.url, name) for name in range(PUBLISHERS)]
             published = await asyncio.gather(*publishing)
         check(running.url, published)
 
 
 async def test_threads_that_are_cut_lose_and_double_nothing() -> None:
     with running_server() as running:
-        async with cutting("127.0.0.1", int(running.url.rpartition(":")[2]), CUTS // 2) as cutter:
+        with cutting(running.url, CUTS // 2) as faults:
             counts = [0] * PUBLISHERS
-            with SyncPublisher(f"http://127.0.0.1:{cutter.port}") as publisher:
+            with SyncPublisher(faults.url) as publisher:
 
                 def publish(name: int) -> None:
-                    while cutter.left > 0:
+                    while faults.cuts < CUTS // 2:
                         publisher.publish("cut", [name, counts[name]])
                         counts[name] += 1
 
