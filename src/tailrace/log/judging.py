@@ -128,7 +128,7 @@ def require_sequence(asked: str | None, known: str | None) -> None:
         raise SequenceConflict(f"The sequence {asked!r} is not greater than {known!r}, the last one accepted.")
 
 
-def is_repeated(state: ProducerState | None, claim: Producer, shut: TopicClosed | None) -> bool:
+def is_repeated(state: ProducerState | None, claim: Producer, shut: TopicClosed | None = None) -> bool:
     """Whether the claim was accepted before. Raises StaleProducer or ProducerGap if it cannot be accepted now, or
     `shut`, if its topic is closed.
     """

@@ -21,6 +21,7 @@ from tailrace.log.janitor import Janitor
 from tailrace.log.limits import LogLimits
 from tailrace.log.store import Appended, Entry, Page, Receipt, Store
 from tailrace.log.tail import Tail
+from tailrace.log.touching import Touching
 from tailrace.log.wakeup import Wakeup
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -49,17 +50,22 @@ class LogStatistics(NamedTuple):
 
 
 class Reading:
-    """How far a reader has come, and which gaps it knows of: every page before a mark has that gap."""
+    """How far a reader has come, and which gaps it knows of: every page before a mark has that gap.
 
-    __slots__ = ("cursor", "told")
+    `behind`: the last page that it took was not the newest, or it has taken none.
+    """
 
-    def __init__(self, cursor: Cursor, told: int = 0) -> None:
+    __slots__ = ("behind", "cursor", "told")
+
+    def __init__(self, cursor: Cursor, told: int = 0, *, behind: bool = True) -> None:
         self.cursor: Cursor = cursor
         self.told: int = told
+        self.behind: bool = behind
 
     def take(self, page: Page) -> Page:
         """Go on to the end of a page; answer it without the gap, if that was told before."""
         self.cursor = page.last
+        self.behind = not page.exhausted
         gap = page.gap
         if gap is not None and gap.reason in ("removed", "deleted"):
             if gap.available.position <= self.told:
@@ -82,6 +88,7 @@ class Log:
         self.failure: TailraceError | None = None
         """Why the last commit failed as a whole; None once one has worked again."""
         self._batcher = Batcher(self._commit, limits)
+        self._touching = Touching(store, limits.touch_seconds, clock)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -117,7 +124,13 @@ class Log:
                 raise result
         return [result for result in results if isinstance(result, Receipt | TailraceError)]
 
+    def touch(self, topic: str) -> None:
+        """Count a topic as used now (`TopicConfig.idle_seconds`), though nothing is published. For topics that care."""
+        self._touching.touch(topic)
+
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Receipt | TailraceError]:
+        if self._touching.waiting:
+            await self._touching.tell()
         try:
             appended = await self.store.append(entries)
         except TailraceError as error:
@@ -248,4 +261,5 @@ class Log:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._touching.aclose()
         await self.store.aclose()

@@ -308,7 +308,7 @@ class MemoryStore:
         last = self._tip if through is None else Cursor(self._tip.epoch, through)
         over, tail = self._end_of(selection)
         is_closed = over and tail <= last.position
-        return Page(events, last, gap, is_closed, tail if is_closed else 0)
+        return Page(events, last, gap, is_closed, tail if is_closed else 0, through is None)
 
     async def read_topic(self, topic: str, after: Cursor, limit: int) -> TopicView:
         """See `Store.read_topic`."""

@@ -127,7 +127,7 @@ class Appending:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
         if entry.producer is not None:
             state = None if topic is None else self._memories.producer(topic.id, entry.producer.id)
-            if is_repeated(state, entry.producer, None):  # FORK
+            if is_repeated(state, entry.producer):
                 assert state is not None, "only a known producer can repeat itself"
                 newest = entry.producer.sequence == state.sequence
                 return Answer(0, state.first, state.last, state.count) if newest else _NOTHING

@@ -116,7 +116,7 @@ class Pages:
         last = looked.head.last if exhausted else through
         gap = self._gap(source, after, looked.head)
         closed = exhausted and self._is_over(selection, looked.head)
-        return Page(events, Cursor(self._epoch, last), gap, closed)
+        return Page(events, Cursor(self._epoch, last), gap, closed, exhausted=exhausted)
 
     def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
         """See `Store.read_back`."""
