@@ -135,7 +135,7 @@ class EventLog:
         """
         log = self._guard.require()
         self._guard.draining = True
-        log.wakeup.wake_all(log.tail.tip)  # those who wait see that it is over
+        log.end_readers()
         if self._doors is not None:
             await self._doors.drain()
 
@@ -218,10 +218,9 @@ class EventLog:
 
     def _drain_now(self) -> None:
         """The server is told to stop: readers end. What requests under way publish is still taken."""
-        self._guard.stopping = True
         log = self._guard.log
         if log is not None:
-            log.wakeup.wake_all(log.tail.tip)
+            log.end_readers()
 
     # ---- publishing ---------------------------------------------------------------------------------------
 
