@@ -200,6 +200,21 @@ async def test_after_a_drain_nothing_is_published_and_subscriptions_end(log: Eve
         await log.publish("a", 1)
 
 
+async def test_a_subscription_whose_reader_is_busy_while_the_log_is_closed_ends_when_it_next_asks() -> None:
+    async with EventLog("memory://") as log:
+        await log.publish_many("a", [1, 2])
+        events = log.subscribe("a", start="earliest")
+        assert await take(events, 1) == [1]
+    assert await take(events, 2) == [2]
+
+
+async def test_a_subscription_that_never_began_says_that_the_log_is_closed() -> None:
+    async with EventLog("memory://") as log:
+        events = log.subscribe("a")
+    with pytest.raises(StoreClosed, match="open it again"):
+        await anext(events)
+
+
 async def test_it_can_be_opened_again_and_nested(tmp_path: Path) -> None:
     log = EventLog(f"sqlite:///{tmp_path}/log.db")
     async with log:

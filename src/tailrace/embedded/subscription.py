@@ -107,9 +107,8 @@ class Subscription:
             raise RuntimeError("Another task waits for this subscription: give each task one of its own.")
         self._waiting = True
         try:
-            follower = await self._begun()
             while not (self._ready or self._ended):
-                page = await follower.next_page()
+                page = await (await self._begun()).next_page()
                 if page is None:
                     self._ended = True
                 else:
@@ -118,6 +117,9 @@ class Subscription:
             self._waiting = False
 
     async def _begun(self) -> Follower:
+        """Where it reads. At its end nothing is asked of the log, which may be closed by then."""
+        if self._follower is not None and self._follower.ended:
+            return self._follower
         log = self._guard.require()
         if self._follower is None:
             start = await starting_at(self._start, log)
