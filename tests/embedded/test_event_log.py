@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tailrace import Condition, Cursor, EventLog, Missing, Received, Retention, Selection, TopicConfig, draft
+from tailrace.embedded.history import PAGES_MAX
 from tailrace.errors import (
     ConditionFailed,
     Draining,
@@ -25,6 +26,7 @@ from tailrace.errors import (
     TopicClosed,
     WrongLoop,
 )
+from tailrace.log.limits import LogLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -173,6 +175,23 @@ async def test_history_comes_in_pages(log: EventLog) -> None:
     assert (first.more, rest.more, rest.missing) == (True, False, None)
     with pytest.raises(InvalidParameter, match="limit is 0"):
         await log.read("a", limit=0)
+
+
+async def test_a_read_that_ends_with_the_log_has_no_more(log: EventLog) -> None:
+    await log.publish_many("a", [1, 2])
+    await log.publish("b", 3)
+    await log.close_topic("a")
+    assert [(await log.read("a", limit=limit)).more for limit in (1, 2, 3)] == [True, False, False]
+    assert not (await log.read("b", limit=1)).more
+
+
+async def test_a_read_looks_through_so_many_pages_and_says_that_there_is_more() -> None:
+    async with EventLog("memory://", limits=LogLimits(page_events=1)) as log:
+        await log.publish_many("a", list(range(PAGES_MAX + 2)))
+        first = await log.read("a", limit=1000)
+        rest = await log.read("a", after=first.next, limit=1000)
+    assert (len(first.events), first.more) == (PAGES_MAX, True)
+    assert (len(rest.events), rest.more) == (2, False)
 
 
 async def test_topics_are_configured_described_and_listed(log: EventLog) -> None:
