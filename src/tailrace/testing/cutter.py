@@ -42,10 +42,6 @@ class Cutter:
         self._idle = asyncio.Event()
         self._random = random.Random(seed)  # noqa: S311 - the same cuts again, for who asks for them
 
-    def retarget(self, port: int) -> None:
-        """From now on connections go to another port of the same host."""
-        self._target = (self._target[0], port)
-
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass a connection's bytes on until it is cut, or one side ends it."""
         try:
