@@ -180,8 +180,9 @@ def test_a_middleware_that_changes_streams_is_named_and_not_passed_by(tmp_path: 
     assert "Shouting changes what streams send" in running.output
 
 
-def test_a_starlette_application_has_the_same(tmp_path: Path) -> None:
-    with served("uvicorn", "starlette", tmp_path) as running:
+@pytest.mark.parametrize("app", ["starlette", "own_lifespan"])
+def test_a_starlette_application_has_the_same(app: str, tmp_path: Path) -> None:
+    with served("uvicorn", app, tmp_path) as running:
         stream = Listening(f"{running.url}/live/events/stream?topics=news")
         stream.wait_for("tailrace.open")
         httpx2.post(f"{running.url}/say", params={"text": "hello"})
