@@ -50,6 +50,11 @@ class Subscription:
         """Where it stands: after what was handed out last, or where it started. None before it began."""
         return self._cursor
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be handed out any more."""
+        return not self._ready and (self._ended or (self._follower is not None and self._follower.ended))
+
     def statistics(self) -> SubscriptionStatistics:
         """What it has done."""
         behind = 0 if self._follower is None else self._follower.behind
