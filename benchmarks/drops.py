@@ -155,6 +155,8 @@ def main() -> None:
     keep("drops", {
         "retry:, ms": retry,
         "forced drops": cuts,
+        "of them within requests": round(cuts * REQUEST_SHARE),
+        "proxy": "Faults, in a process of its own",
         "events published": total,
         "readers, asyncio": ASYNC_READERS,
         "readers, threads": SYNC_READERS,

@@ -128,7 +128,8 @@ def percentile(values: list[float], share: float) -> float:
 def keep(scenario: str, figures: dict[str, float | int | str]) -> None:
     """Print figures and keep them, with machine and date."""
     for name, value in figures.items():
-        print(f"  {name:44} {value:>12,.4g}" if isinstance(value, float) else f"  {name:44} {value:>12,}")
+        form = {float: ">12,.4g", int: ">12,", str: ">12"}[type(value)]
+        print(f"  {name:44} {value:{form}}")
     append(scenario, figures)
 
 
