@@ -26,15 +26,21 @@ class Disconnected(Exception):
 
 
 class Started:
-    """A `send` that knows whether the response has begun, after which an error can no longer be answered."""
+    """A `send` that knows whether the response has begun, after which an error can no longer be answered.
 
-    __slots__ = ("bare", "begun")
+    `headers` are added to the response's own.
+    """
 
-    def __init__(self, send: Send) -> None:
+    __slots__ = ("_headers", "bare", "begun")
+
+    def __init__(self, send: Send, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self.bare: Send = send
         self.begun: bool = False
+        self._headers = headers
 
     async def __call__(self, message: Message) -> None:
+        if self._headers and not self.begun:
+            message["headers"] = [*message["headers"], *self._headers]
         self.begun = True
         await self.bare(message)
 

@@ -99,9 +99,9 @@ def gone(topic: str) -> TopicGone:
     return TopicGone(f"Topic {topic!r} was deleted, and lives on in the topics that were forked from it.")
 
 
-def closed(topic: str, last: int | None) -> TopicClosed:
-    """The topic takes no more; `last` is its newest event, if any is kept."""
-    return TopicClosed(f"Topic {topic!r} is closed: it takes no more events.", topic=topic, last=last)
+def closed(topic: str, last: int | None, tail: int) -> TopicClosed:
+    """The topic takes no more; `last` is its newest event, if any is kept, and `tail` its end (`TopicInfo`)."""
+    return TopicClosed(f"Topic {topic!r} is closed: it takes no more events.", topic=topic, last=last, tail=tail)
 
 
 def fork_position(fork: Fork, tail: int, removed_through: int) -> int:
@@ -149,6 +149,7 @@ def is_repeated(state: ProducerState | None, claim: Producer, shut: TopicClosed 
             "send the missing requests first.",
             expected=expected,
             received=claim.sequence,
+            epoch=None if state is None else state.epoch,
         )
     return verdict is Verdict.DUPLICATE
 

@@ -16,15 +16,22 @@ from typing import Final
 import msgspec
 
 from tailrace.core.event import JSON_TYPE, Draft, Event, is_json, is_text, media_type
+from tailrace.core.retention import TopicConfig
 from tailrace.doors.durable_streams.offsets import offset_of
 from tailrace.errors import InvalidEvent, TooLarge
 from tailrace.wire.cloudevents import not_json
 from tailrace.wire.jsonlines import check_json
 
 DEFAULT_TYPE: Final = "application/octet-stream"
+"""Of a stream that is created without one."""
 
 _array_decoder: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _object_decoder: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def content_type_of(config: TopicConfig) -> str:
+    """What a stream holds. A topic that was made at another door holds events of any kind, which are read as JSON."""
+    return config.content_type or JSON_TYPE
 
 
 def is_messages(content_type: str) -> bool:

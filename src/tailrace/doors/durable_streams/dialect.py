@@ -34,11 +34,14 @@ class StreamDialect:
     """One stream's events, written for readers that are `lead` intervals ahead (`collapsing.py`).
 
     `tail` is the newest position that anybody here knows of: the end of the stream for a reader that is level.
+    `idle_seconds`: how long the stream may be unused, if it may not be for ever.
     """
 
     def __init__(self, topic: str, kind: Kind, lead: int, clock: Callable[[], int]) -> None:
         self.key: Final = f"durable {kind} {lead} {topic}"
+        self.topic = topic
         self.tail: int = 0
+        self.idle_seconds: int = 0
         self.ends_at_gap: bool = True  # asked again, the server says 410 or 404
         self._kind = kind
         self._lead = lead

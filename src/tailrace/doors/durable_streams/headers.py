@@ -1,4 +1,4 @@
-"""The protocol's header names, and what they may hold (PROTOCOL.md; the digest of rules is in `docs/durable-streams.md`)."""
+"""The protocol's header names, and what they may hold (PROTOCOL.md)."""
 
 from __future__ import annotations
 

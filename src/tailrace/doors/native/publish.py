@@ -38,7 +38,7 @@ _PRODUCER = (b"producer-id", b"producer-epoch", b"producer-seq")
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _KEY_CHARACTERS = 256
 _DIGITS = re.compile(r"[0-9]{1,16}")
-_POSITIONS = {"position", "last"}
+_POSITIONS = {"position", "last", "tail"}
 _CONDITION_FIELDS = ("topics", "types", "tags", "after")
 
 

@@ -169,7 +169,7 @@ class MemoryStore:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
         if entry.producer is not None:
             state = None if topic is None else topic.producers.get(entry.producer.id)
-            shut = closed(topic.name, topic.last) if topic is not None and topic.closed else None
+            shut = closed(topic.name, topic.last, topic.tail) if topic is not None and topic.closed else None
             if is_repeated(state, entry.producer, shut):
                 assert state is not None, "only a known producer can repeat itself"
                 newest = entry.producer.sequence == state.sequence
@@ -207,7 +207,7 @@ class MemoryStore:
         for name in {draft.topic for draft in drafts}:
             topic = self._topics.get(name)
             if topic is not None and topic.closed:
-                raise closed(name, topic.last)
+                raise closed(name, topic.last, topic.tail)
 
     def _judge_condition(self, condition: Condition) -> None:
         """Rule 7."""
