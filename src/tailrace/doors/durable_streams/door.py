@@ -12,6 +12,7 @@ from tailrace.core.topic import check_topic
 from tailrace.doors.access import Access
 from tailrace.doors.asgi import Call, Handler, Resource, Started
 from tailrace.doors.durable_streams import headers as names
+from tailrace.doors.durable_streams.at_once import AppendAtOnce
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.durable_streams.live import Live
 from tailrace.doors.durable_streams.reading import Reading
@@ -43,6 +44,8 @@ class Door:
         self._streams = streams
         self._log = streams.log
         self._writing = Writing(streams.log, streams.limits, streams.metrics, self.prefix)
+        self.publishing: AppendAtOnce = AppendAtOnce(streams.log, self._writing, streams.limits.body_bytes, self.prefix)
+        """Appending past everything that stands between."""
         self._reading = Reading(streams, limits, clock, private=private)
         self._live = Live(streams, self._reading, limits, clock)
 

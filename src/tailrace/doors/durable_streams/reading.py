@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from tailrace.core.event import Event
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
-from tailrace.doors.asgi import NO_STORE, Call, while_connected
+from tailrace.doors.asgi import NO_STORE, Call, start, while_connected
 from tailrace.doors.durable_streams import collapsing
 from tailrace.doors.durable_streams import headers as names
 from tailrace.doors.durable_streams.contents import body_of, content_type_of
@@ -75,7 +75,10 @@ class Reading:
             headers.append((names.TTL, b"%d" % config.idle_seconds))
         if config.expires_at is not None:
             headers.append((names.EXPIRES_AT, config.expires_at.encode()))
-        await call.answer(200, b"", [*headers, *([(names.CLOSED, names.TRUE)] if info.closed else [])])
+        if info.closed:
+            headers.append((names.CLOSED, names.TRUE))
+        await call.send(start(200, headers))  # without a length: it would be the body's, and nobody has looked
+        await call.send({"type": "http.response.body", "body": b""})
 
     # ---- GET ------------------------------------------------------------------------------------------------
 
