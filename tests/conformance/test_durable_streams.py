@@ -1,0 +1,53 @@
+"""The public conformance suite of Durable Streams, subscriptions included, against `tailrace serve`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.conformance.node import FOLDER, node
+from tests.conformance.serving import Server
+
+TESTS = 338
+"""In @durable-streams/server-conformance-tests 0.3.6: with another number it is another exam."""
+SUITE_SECONDS = 100.0
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="several workers need Linux")
+
+
+def examine(url: str, report: Path) -> list[dict[str, object]]:
+    """Run the suite against the server at `url`; answer its tests."""
+    vitest = [node(), "node_modules/vitest/vitest.mjs", "run", "--reporter=json", f"--outputFile={report}"]
+    said = subprocess.run(
+        vitest,
+        cwd=FOLDER,
+        env={**os.environ, "SERVER_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SUITE_SECONDS,
+        check=False,
+    )
+    assert report.exists(), said.stdout
+    return [test for file in json.loads(report.read_text())["testResults"] for test in file["assertionResults"]]
+
+
+@pytest.mark.parametrize(
+    ("store", "workers"),
+    [
+        pytest.param("memory://", 1, id="memory"),
+        pytest.param("sqlite:///{folder}/log.db", 1, id="sqlite"),
+        pytest.param("sqlite:///{folder}/log.db", 2, id="sqlite with two workers", marks=needs_linux),
+    ],
+)
+def test_every_test_of_the_suite_passes(store: str, workers: int, tmp_path: Path) -> None:
+    with Server(store.format(folder=tmp_path), workers) as server:
+        tests = examine(server.url, tmp_path / "report.json")
+    wrong = [f"{test['fullName']}\n{test['failureMessages']}" for test in tests if test["status"] != "passed"]
+    assert not wrong, "\n\n".join([f"{len(wrong)} of {len(tests)} have not passed:", *wrong])
+    assert Counter(test["status"] for test in tests) == {"passed": TESTS}
