@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Literal
 
 import httpx2
 import pytest
@@ -90,3 +91,16 @@ def test_a_reader_whose_connections_break_loses_and_doubles_nothing(
             server.append(path, number)
             read_to(program, number)
         assert faults.cuts == CUTS
+
+
+@pytest.mark.parametrize("of", ["request", "answer"])
+def test_a_producer_whose_connections_break_loses_and_doubles_nothing(
+    server: Server, path: str, faults: Faults, of: Literal["request", "answer"]
+) -> None:
+    faults.set(Drop(after_bytes=(0, 400), connections=10 * CUTS, of=of))
+    url = server.stream(path).replace(server.url, faults.url)
+    with Program("writer.mjs", url=url, count=500) as program:
+        program.wait(lambda: program.said("written"))
+        assert not program.said("error")
+    assert faults.cuts == 10 * CUTS
+    assert httpx2.get(server.stream(path)).json() == list(range(500))
