@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conformance.node import FOLDER, node
@@ -20,7 +21,17 @@ SUITE_SECONDS = 100.0
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="several workers need Linux")
 
 
-def examine(url: str, report: Path) -> list[dict[str, object]]:
+Test = dict[str, Any]
+"""A test of the suite, as vitest reports it."""
+
+
+def described(test: Test) -> str:
+    """What has not passed, and why: the messages without the calls that led there."""
+    why = [message.partition("\n    at ")[0] for message in test["failureMessages"]]
+    return f"{test['status']}: {test['fullName']}: {'; '.join(why)}"
+
+
+def examine(url: str, report: Path) -> list[Test]:
     """Run the suite against the server at `url`; answer its tests."""
     vitest = [node(), "node_modules/vitest/vitest.mjs", "run", "--reporter=json", f"--outputFile={report}"]
     said = subprocess.run(
@@ -48,6 +59,6 @@ def examine(url: str, report: Path) -> list[dict[str, object]]:
 def test_every_test_of_the_suite_passes(store: str, workers: int, tmp_path: Path) -> None:
     with Server(store.format(folder=tmp_path), workers) as server:
         tests = examine(server.url, tmp_path / "report.json")
-    wrong = [f"{test['fullName']}\n{test['failureMessages']}" for test in tests if test["status"] != "passed"]
-    assert not wrong, "\n\n".join([f"{len(wrong)} of {len(tests)} have not passed:", *wrong])
+    wrong = [test for test in tests if test["status"] != "passed"]
+    assert not wrong, "\n".join([f"{len(wrong)} of {len(tests)} have not passed:", *map(described, wrong)])
     assert Counter(test["status"] for test in tests) == {"passed": TESTS}
