@@ -30,8 +30,18 @@ const take = batch => {
 const follow = async () => {
   while (!closed && !ending.signal.aborted) {
     const session = await stream({ url: options.url, offset, live, fetch: watched, signal: ending.signal })
-    session.subscribeJson(take)
+    let over = false
+    const last = new Promise(resolve => {
+      session.subscribeJson(batch => {
+        if (!over) take(batch)
+        if (batch.streamClosed) resolve()
+      })
+    })
     const error = await session.closed.then(() => null, error => error.message)
+    // It says so before it has handed out its last batch: of a closed stream that has to come, and what else comes
+    // late is read again by the next session.
+    if (error === null && session.streamClosed) await last
+    over = true
     report({ session: error })
   }
   report({ closed })
