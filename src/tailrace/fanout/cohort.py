@@ -15,7 +15,7 @@ from tailrace.core.selection import Selection
 from tailrace.fanout.dialect import Frames, chunk
 from tailrace.fanout.member import Member
 from tailrace.fanout.window import Window
-from tailrace.log.log import Reading
+from tailrace.log.follower import Reading
 from tailrace.log.store import Page
 from tailrace.wire.deflate import HEADER, stored
 
