@@ -181,6 +181,13 @@ class TopicNotFound(Refused):
     status = 404
 
 
+class TopicGone(Refused):
+    """The topic was deleted, and lives on in the topics that were forked from it."""
+
+    code = "topic_gone"
+    status = 410
+
+
 class TopicExists(Refused):
     """The topic exists with another configuration."""
 
@@ -191,6 +198,25 @@ class TopicClosed(Refused):
     """The topic is closed: it can be read, and takes no more events."""
 
     code = "topic_closed"
+
+
+class ContentTypeConflict(Refused):
+    """The topic holds data of another media type."""
+
+    code = "content_type_conflict"
+
+
+class SequenceConflict(Refused):
+    """The publisher's own sequence does not rise: something was published after it, or it was published before."""
+
+    code = "sequence_conflict"
+
+
+class InvalidFork(Refused):
+    """A topic cannot be forked there."""
+
+    code = "invalid_fork"
+    status = 400
 
 
 class ConditionFailed(Refused):

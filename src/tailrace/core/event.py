@@ -112,12 +112,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             raise InvalidEvent(f"The data of event {self.id} is not JSON: {error}.") from error
 
 
+def media_type(content_type: str) -> str:
+    """A Content-Type without its parameters, in lower case (RFC 9110 section 8.3.1)."""
+    return content_type.partition(";")[0].strip().lower()
+
+
 def is_json(content_type: str | None) -> bool:
     """Whether a media type is JSON, as CloudEvents has it: any `…/json` or `…+json`, whatever its parameters."""
     if content_type is None or content_type == JSON_TYPE:
         return True
-    media = content_type.partition(";")[0].strip().lower()
-    return media.endswith(("/json", "+json"))
+    return media_type(content_type).endswith(("/json", "+json"))
 
 
 def is_text(content_type: str | None) -> bool:

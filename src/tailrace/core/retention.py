@@ -11,6 +11,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from tailrace.core.event import parse_time
+from tailrace.errors import InvalidEvent
+
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Durability = Literal["memory", "written", "fsync", "replicated"]
@@ -30,6 +33,10 @@ class TopicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     """A topic's configuration. Defaults: keep everything, the most durable level the store gives.
 
     `dedupe_window_seconds` is how long a repeated Idempotency-Key or event id gets the first answer again.
+    `content_type`: of all its data, for doors that know one for each topic. A topic may have an end: when it has
+    neither been written nor read for `idle_seconds`, or at `expires_at` (RFC 3339), whichever comes first.
+
+    Raises ValueError for an `expires_at` that is no time.
     """
 
     retention: Retention = Retention()
@@ -37,6 +44,26 @@ class TopicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     durability: Durability | None = None
     compression: Literal["auto", "off"] = "auto"
     dedupe_window_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 120.0
+    content_type: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    idle_seconds: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    expires_at: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.expires_at is not None:
+            try:
+                parse_time(self.expires_at, "expires_at")
+            except InvalidEvent as error:
+                raise ValueError(error.sentence) from None
+
+
+def deadline(config: TopicConfig, touched_at: int) -> int | None:
+    """When a topic's time is up that was last used at `touched_at` (milliseconds); None: never."""
+    ends: list[int] = []
+    if config.idle_seconds is not None:
+        ends.append(touched_at + config.idle_seconds * 1000)
+    if config.expires_at is not None:
+        ends.append(parse_time(config.expires_at, "expires_at"))
+    return min(ends, default=None)
 
 
 def cutoff(retention: Retention, now: int) -> int | None:

@@ -109,8 +109,10 @@ class Selection:
 
     def matches(self, event: Event) -> bool:
         """Whether `event` is selected."""
-        if not self.includes(event.topic):
-            return False
+        return self.includes(event.topic) and self.wants(event)
+
+    def wants(self, event: Event) -> bool:
+        """The same whatever its topic: for what a topic has inherited from another."""
         if self.by_topic_alone:
             return True
         if self.types and event.type not in self.types:

@@ -18,17 +18,22 @@ if TYPE_CHECKING:
 
 
 class Reading:
-    """How far a reader has come, and which gaps it knows of: every page before a mark has that gap."""
+    """How far a reader has come, and which gaps it knows of: every page before a mark has that gap.
 
-    __slots__ = ("cursor", "told")
+    `behind`: the last page that it took was not the newest, or it has taken none.
+    """
 
-    def __init__(self, cursor: Cursor, told: int = 0) -> None:
+    __slots__ = ("behind", "cursor", "told")
+
+    def __init__(self, cursor: Cursor, told: int = 0, *, behind: bool = True) -> None:
         self.cursor: Cursor = cursor
         self.told: int = told
+        self.behind: bool = behind
 
     def take(self, page: Page) -> Page:
         """Go on to the end of a page; answer it without the gap, if that was told before."""
         self.cursor = page.last
+        self.behind = not page.exhausted
         gap = page.gap
         if gap is not None and gap.reason in ("removed", "deleted"):
             if gap.available.position <= self.told:
@@ -40,14 +45,15 @@ class Reading:
 class Follower:
     """Pages of a selection after a cursor, for one coroutine at a time. Between two pages it holds nothing of the log.
 
-    It comes to its end with a page that is `closed`, and when the log lets its readers end.
+    It comes to its end with a page that is `closed`, and when the log lets its readers end. `begun`: its reader has
+    had a page, which ended at the cursor.
     """
 
-    def __init__(self, log: Log, selection: Selection, after: Cursor) -> None:
+    def __init__(self, log: Log, selection: Selection, after: Cursor, *, begun: bool = False) -> None:
         self.reading: Reading = log.reading(after)
         self._log = log
         self._selection = selection
-        self._first = True
+        self._first = not begun
         self._closed = False
 
     @property

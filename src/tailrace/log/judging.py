@@ -10,20 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tailrace.core import condition, producer
 from tailrace.core.condition import Judgement
+from tailrace.core.event import media_type
 from tailrace.core.position import Cursor
 from tailrace.core.producer import Producer, ProducerState, Verdict
 from tailrace.core.retention import DURABILITY_ORDER, Durability, TopicConfig
 from tailrace.errors import (
     ConditionFailed,
     ConditionUnknowable,
+    ContentTypeConflict,
     InvalidCursor,
+    InvalidFork,
     ProducerGap,
+    SequenceConflict,
     StaleProducer,
+    TopicClosed,
     TopicExists,
+    TopicGone,
     TopicNotFound,
     Unsupported,
 )
-from tailrace.log.store import Entry, GapReason
+from tailrace.log.store import Entry, Fork, GapReason
 
 _DEFAULT = TopicConfig()
 
@@ -51,6 +57,8 @@ def new_topics(
         known = config_of(entry.topic)
         if known is None:
             new[entry.topic] = entry.create
+        elif entry.create_new:
+            raise TopicExists(f"Topic {entry.topic!r} exists.")
         elif known != entry.create:
             raise TopicExists(f"Topic {entry.topic!r} exists with another configuration.")
     of_drafts = {draft.topic for draft in entry.drafts}
@@ -81,9 +89,52 @@ def resolve(cursor: Cursor, tip: Cursor, ends: Mapping[int, int]) -> tuple[int, 
     return (cursor.position, None) if cursor.position <= end else (end, "epoch")
 
 
-def is_repeated(state: ProducerState | None, claim: Producer) -> bool:
-    """Whether the claim was accepted before. Raises StaleProducer or ProducerGap if it cannot be accepted now."""
+def not_found(topic: str) -> TopicNotFound:
+    """There is no such topic."""
+    return TopicNotFound(f"There is no topic {topic!r}.")
+
+
+def gone(topic: str) -> TopicGone:
+    """There was one, and forks of it are left."""
+    return TopicGone(f"Topic {topic!r} was deleted, and lives on in the topics that were forked from it.")
+
+
+def closed(topic: str, last: int | None, tail: int) -> TopicClosed:
+    """The topic takes no more; `last` is its newest event, if any is kept, and `tail` its end (`TopicInfo`)."""
+    return TopicClosed(f"Topic {topic!r} is closed: it takes no more events.", topic=topic, last=last, tail=tail)
+
+
+def fork_position(fork: Fork, tail: int, removed_through: int) -> int:
+    """Where a fork begins, given how far its source goes, and what was removed of it. Raises InvalidFork."""
+    position = tail if fork.position is None else fork.position
+    if position > tail:
+        raise InvalidFork(f"Topic {fork.topic!r} ends before that: it can be forked at any offset that was read of it.")
+    if 0 < position < removed_through:
+        raise InvalidFork(f"What stood there in topic {fork.topic!r} has been removed: fork it at a later offset.")
+    return position
+
+
+def require_content_type(topic: str, config: TopicConfig, asked: str | None) -> None:
+    """Raise ContentTypeConflict unless a topic may hold data of a type; None: no matter."""
+    if asked is not None and config.content_type is not None and media_type(asked) != media_type(config.content_type):
+        raise ContentTypeConflict(
+            f"Topic {topic!r} holds {config.content_type}, and this is {asked}.", content_type=config.content_type
+        )
+
+
+def require_sequence(asked: str | None, known: str | None) -> None:
+    """Raise SequenceConflict unless a publisher's own sequence rises; None: it has none."""
+    if asked is not None and known is not None and asked.encode() <= known.encode():
+        raise SequenceConflict(f"The sequence {asked!r} is not greater than {known!r}, the last one accepted.")
+
+
+def is_repeated(state: ProducerState | None, claim: Producer, shut: TopicClosed | None = None) -> bool:
+    """Whether the claim was accepted before. Raises StaleProducer or ProducerGap if it cannot be accepted now, or
+    `shut`, if its topic is closed.
+    """
     verdict = producer.judge(state, claim)
+    if shut is not None and verdict is not Verdict.DUPLICATE:
+        raise shut
     if verdict is Verdict.STALE:
         assert state is not None, "only a known producer can be stale"
         raise StaleProducer(
@@ -98,6 +149,7 @@ def is_repeated(state: ProducerState | None, claim: Producer) -> bool:
             "send the missing requests first.",
             expected=expected,
             received=claim.sequence,
+            epoch=None if state is None else state.epoch,
         )
     return verdict is Verdict.DUPLICATE
 

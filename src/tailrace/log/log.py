@@ -22,6 +22,7 @@ from tailrace.log.janitor import Janitor
 from tailrace.log.limits import LogLimits
 from tailrace.log.store import Appended, Entry, Page, Receipt, Store
 from tailrace.log.tail import Tail
+from tailrace.log.touching import Touching
 from tailrace.log.wakeup import Wakeup
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Log:
         self.readers_ended: bool = False
         """Whether followers have come to their end."""
         self._batcher = Batcher(self._commit, limits)
+        self._touching = Touching(store, limits.touch_seconds, clock)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -100,7 +102,13 @@ class Log:
                 raise result
         return [result for result in results if isinstance(result, Receipt | TailraceError)]
 
+    def touch(self, topic: str) -> None:
+        """Count a topic as used now (`TopicConfig.idle_seconds`), though nothing is published. For topics that care."""
+        self._touching.touch(topic)
+
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Receipt | TailraceError]:
+        if self._touching.waiting:
+            await self._touching.tell()
         try:
             appended = await self.store.append(entries)
         except TailraceError as error:
@@ -213,4 +221,5 @@ class Log:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._touching.aclose()
         await self.store.aclose()

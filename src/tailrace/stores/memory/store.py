@@ -8,10 +8,12 @@ for one of its own.
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from itertools import islice, takewhile
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice, takewhile
 from typing import Final
+
+from msgspec.structs import replace
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Draft, Event, format_time
@@ -19,15 +21,18 @@ from tailrace.core.position import BIRTH, Cursor
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import TopicConfig, expired
 from tailrace.core.selection import Selection
-from tailrace.core.topic import literal_prefix, matcher
-from tailrace.errors import StoreClosed, TailraceError, TopicClosed, TopicNotFound
+from tailrace.errors import StoreClosed, TailraceError
 from tailrace.log.judging import (
+    closed,
     is_remembered,
     is_repeated,
     new_topics,
+    not_found,
     reached,
     require_condition,
+    require_content_type,
     require_cursor,
+    require_sequence,
     resolve,
 )
 from tailrace.log.log import wall_ms
@@ -44,16 +49,16 @@ from tailrace.log.store import (
     Receipt,
     Swept,
     TopicInfo,
+    TopicView,
 )
 from tailrace.log.tail import bounded
 from tailrace.stores.memory.sequence import EventSequence, position_of, walk
-from tailrace.stores.memory.topic import Answer, Marks, Topic
+from tailrace.stores.memory.topic import Answer, Inherited, Topic
+from tailrace.stores.memory.topics import Topics
 
 _CAPABILITIES: Final = Capabilities("memory", ("memory",), survives=False)
 _SCANNED: Final = 5_000
 """The most events that one page looks through."""
-_MERGED: Final = 256
-"""The most topics of a pattern that are read topic by topic; beyond it the whole log is looked through."""
 _NOTHING: Final = Answer(0, None, None, 0)
 
 
@@ -66,10 +71,7 @@ class MemoryStore:
         self._recorded_at = -1
         self._time = ""  # the same in words
         self._all = EventSequence()
-        self._topics: dict[str, Topic] = {}
-        self._names: list[str] = []  # of the topics, sorted
-        self._marks: dict[str, Marks] = {}  # of topics that are or have been
-        self._removed_through = 0  # the highest of the marks
+        self._topics = Topics()
         self._plain = True  # no event expires or is the server's own, so none need be left out of "everything"
         self._closed = False
 
@@ -94,6 +96,8 @@ class MemoryStore:
         events: list[Event] = []
         marks: list[tuple[str, int]] = []
         for entry in entries:
+            if self._topics.mortal:
+                self._remove_over(entry, marks)
             try:
                 receipt = self._delete(entry.topic, marks) if entry.delete else self._accept(entry, events, marks)
             except TailraceError as refusal:
@@ -102,51 +106,71 @@ class MemoryStore:
                 results.append(receipt)
         return Appended(self._tip.epoch, previous, self._tip.position, results, events, marks)
 
+    def _remove_over(self, entry: Entry, marks: list[tuple[str, int]]) -> None:
+        """Delete the topics that an entry names and whose time is up."""
+        names = {entry.topic, *[draft.topic for draft in entry.drafts]}
+        if entry.forked_from is not None:
+            names.add(entry.forked_from.topic)
+        for name in names:
+            for topic in self._topics.over(name, self._recorded_at):
+                self._remove(topic, marks)
+
     def _delete(self, name: str, marks: list[tuple[str, int]]) -> Receipt:
-        topic = self._topic(name)
-        del self._topics[name]
-        del self._names[bisect_left(self._names, name)]
+        if self._topics.config_of(name) is None:
+            raise not_found(name)
+        topic = self._topics.get(name)
+        assert topic is not None, "it has a configuration"
+        self._remove(topic, marks)
+        return self._receipt(_NOTHING)
+
+    def _remove(self, topic: Topic, marks: list[tuple[str, int]]) -> None:
         self._all.remove(topic.events)
         position = self._take_position()
-        topic.marks.removed_through = topic.marks.deleted_at = self._removed_through = position
-        marks.append((name, position))
-        return self._receipt(_NOTHING)
+        self._topics.delete(topic, position)
+        marks.append((topic.name, position))
 
     def _accept(self, entry: Entry, events: list[Event], marks: list[tuple[str, int]]) -> Receipt:
         """Judge an entry whole, changing nothing; then do it, which cannot fail."""
-        new = new_topics(entry, self._config_of, _CAPABILITIES.durability)
+        new = new_topics(entry, self._topics.config_of, _CAPABILITIES.durability)
         known = self._topics.get(entry.topic)
+        inherited = None
+        if entry.forked_from is not None and entry.topic in new:
+            inherited = self._topics.judge_fork(entry.forked_from, entry.topic, new[entry.topic])
         repeated = self._judge_repetition(entry, known)
         if repeated is not None:
-            return self._receipt(repeated, duplicate=True)
+            assert known is not None, "only a known topic can have had the entry before"
+            known.touched_at = self._recorded_at
+            return self._receipt(repeated, known, entry, duplicate=True)
         drafts, standing = self._without_repeated(entry.drafts, new)
         again = bool(standing) and not drafts
         self._judge_closed(drafts)
-        if entry.condition is not None and not again:
-            self._judge_condition(entry.condition)
+        if not again:
+            self._judge_expectations(entry, known, new)
 
         for name, config in new.items():
             self._create(name, config)
+        topic = self._topics.get(entry.topic)
+        assert topic is not None, "an accepted entry has a topic"
+        if inherited is not None:
+            self._fork(topic, inherited, marks)
         if again:
             answer = Answer(self._recorded_at, min(standing), max(standing), len(standing))
         else:
             answer = self._place(drafts, events)
-        topic = self._topics[entry.topic]
         self._remember(topic, entry, answer)
+        if entry.stream_seq is not None and not again:
+            topic.stream_seq = entry.stream_seq
         if entry.close and not topic.closed:
             topic.closed = True
             marks.append((topic.name, self._take_position()))
-        return self._receipt(answer, duplicate=again, created=known is None and not again)
-
-    def _config_of(self, name: str) -> TopicConfig | None:
-        topic = self._topics.get(name)
-        return None if topic is None else topic.config
+        return self._receipt(answer, topic, entry, duplicate=again, created=known is None and not again)
 
     def _judge_repetition(self, entry: Entry, topic: Topic | None) -> Answer | None:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
         if entry.producer is not None:
             state = None if topic is None else topic.producers.get(entry.producer.id)
-            if is_repeated(state, entry.producer):
+            shut = closed(topic.name, topic.last, topic.tail) if topic is not None and topic.closed else None
+            if is_repeated(state, entry.producer, shut):
                 assert state is not None, "only a known producer can repeat itself"
                 newest = entry.producer.sequence == state.sequence
                 return Answer(0, state.first, state.last, state.count) if newest else _NOTHING
@@ -183,35 +207,48 @@ class MemoryStore:
         for name in {draft.topic for draft in drafts}:
             topic = self._topics.get(name)
             if topic is not None and topic.closed:
-                raise TopicClosed(f"Topic {name!r} is closed: it takes no more events.", topic=name, last=topic.last)
+                raise closed(name, topic.last, topic.tail)
+
+    def _judge_expectations(self, entry: Entry, topic: Topic | None, new: dict[str, TopicConfig]) -> None:
+        """Rules 7 to 9."""
+        require_content_type(entry.topic, topic.config if topic else new[entry.topic], entry.content_type)
+        require_sequence(entry.stream_seq, topic.stream_seq if topic else None)
+        if entry.condition is not None:
+            self._judge_condition(entry.condition)
 
     def _judge_condition(self, condition: Condition) -> None:
-        """Rule 7."""
+        """Rule 9."""
         after = require_cursor(condition.after, self._tip, {})
         selection = condition.selection
         newer = takewhile(
             lambda event: event.position > after, self._walk(selection, self._tip.position + 1, backwards=True)
         )
         newest = next((event.position for event in newer if selection.matches(event)), None)
-        marked = max([self._marks[name].highest for name in self._marked(selection)], default=0)
+        marked = max([marks.highest for _, marks in self._topics.marked(selection)], default=0)
         require_condition(after, newest, marked)
 
     def _create(self, name: str, config: TopicConfig) -> None:
-        self._topics[name] = Topic(name, config, self._recorded_at, self._marks.setdefault(name, Marks()))
-        insort(self._names, name)
+        self._topics.create(name, config, self._recorded_at)
         self._plain = self._plain and not name.startswith("$")
+
+    def _fork(self, topic: Topic, inherited: Inherited, marks: list[tuple[str, int]]) -> None:
+        position = self._take_position()
+        topic.inherit(inherited, position)
+        marks.append((topic.name, position))
 
     def _place(self, drafts: Sequence[Draft], events: list[Event]) -> Answer:
         if not drafts:
             return Answer(self._recorded_at, None, None, 0)
         epoch, first = self._tip.epoch, self._tip.position + 1
-        now, time, topics = self._recorded_at, self._time, self._topics
+        now, time = self._recorded_at, self._time
         placed = [
             draft.placed(Cursor(epoch, position), first, now, time) for position, draft in enumerate(drafts, first)
         ]
+        topics = {name: topic for name in {draft.topic for draft in drafts} if (topic := self._topics.get(name))}
         for draft, event in zip(drafts, placed, strict=True):
             topic = topics[event.topic]
             topic.events.append(event)
+            topic.tail, topic.touched_at = event.position, now
             topic.size += len(event.data)
             if event.expires_at is not None:
                 topic.may_expire, self._plain = True, False
@@ -224,6 +261,7 @@ class MemoryStore:
         return Answer(now, first, placed[-1].position, len(placed))
 
     def _remember(self, topic: Topic, entry: Entry, answer: Answer) -> None:
+        topic.touched_at = self._recorded_at
         if entry.producer is not None:
             _, epoch, sequence = entry.producer
             state = ProducerState(epoch, sequence, answer.first, answer.last, answer.events)
@@ -235,8 +273,21 @@ class MemoryStore:
         self._tip = Cursor(self._tip.epoch, self._tip.position + 1)
         return self._tip.position
 
-    def _receipt(self, answer: Answer, *, duplicate: bool = False, created: bool = False) -> Receipt:
-        return Receipt(self._tip.epoch, answer.first, answer.last, answer.events, duplicate, "memory", created)
+    def _receipt(
+        self,
+        answer: Answer,
+        topic: Topic | None = None,
+        entry: Entry | None = None,
+        *,
+        duplicate: bool = False,
+        created: bool = False,
+    ) -> Receipt:
+        what = Receipt(self._tip.epoch, answer.first, answer.last, answer.events, duplicate, "memory", created)
+        if topic is None or entry is None:
+            return what
+        state = topic.producers.get(entry.producer.id) if entry.producer is not None else None
+        sequence = None if state is None else state.sequence
+        return replace(what, tail=topic.tail, closed=topic.closed, sequence=sequence)
 
     def _read_clock(self) -> None:
         now = self._clock()
@@ -248,6 +299,9 @@ class MemoryStore:
     async def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
         """See `Store.read`."""
         self._require_open()
+        return self._read(selection, after, limit)
+
+    def _read(self, selection: Selection, after: Cursor, limit: int) -> Page:
         start, reason = resolve(after, self._tip, {})
         gap = self._gap(selection, after, start, reason)
         if self._plain and selection.everything:
@@ -258,7 +312,14 @@ class MemoryStore:
         else:
             events, through = self._look_through(self._walk(selection, start), selection, limit)
         last = self._tip if through is None else Cursor(self._tip.epoch, through)
-        return Page(events, last, gap, self._is_over(selection, last.position))
+        over, tail = self._end_of(selection)
+        is_closed = over and tail <= last.position
+        return Page(events, last, gap, is_closed, tail if is_closed else 0, through is None)
+
+    async def read_topic(self, topic: str, after: Cursor, limit: int) -> TopicView:
+        """See `Store.read_topic`."""
+        info = self._topic(topic).info()
+        return TopicView(info, self._read(Selection([topic]), after, limit))
 
     async def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
         """See `Store.read_back`."""
@@ -275,10 +336,11 @@ class MemoryStore:
         assert limit > 0, "a page has room for an event"
         kept: list[Event] = []
         size, now, through = 0, self._clock(), None
+        selected = selection.matches if self._topics.fork(selection) is None else selection.wants
         for looked, event in enumerate(source):
             if looked == _SCANNED:
                 return kept, through
-            if selection.matches(event) and not expired(event.expires_at, now):
+            if selected(event) and not expired(event.expires_at, now):
                 size += len(event.data)
                 if len(kept) == limit or (kept and size > PAGE_BYTES):
                     return kept, through
@@ -288,53 +350,44 @@ class MemoryStore:
 
     def _walk(self, selection: Selection, start: int, *, backwards: bool = False) -> Iterator[Event]:
         """Events after (or before) a position, in order; all that are selected, and perhaps others."""
-        names = self._names_selected(selection)
+        fork = self._topics.fork(selection)
+        if fork is not None:
+            return _walk_fork(fork, start, backwards=backwards)
+        names = self._topics.selected(selection)
         if names is None:
             return self._all.walk(start, backwards=backwards)
         find = bisect_left if backwards else bisect_right
-        lists = [self._topics[name].events for name in names]
+        lists = [topic.events for name in names if (topic := self._topics.get(name)) is not None]
         walks = [walk(events, find(events, start, key=position_of), backwards=backwards) for events in lists]
         return walks[0] if len(walks) == 1 else heapq.merge(*walks, key=position_of, reverse=backwards)
-
-    def _names_selected(self, selection: Selection) -> set[str] | None:
-        """The selected topics, or None if patterns might select too many to be read one by one."""
-        if selection.exact:
-            return {name for name in selection.topics if name in self._topics and selection.includes(name)}
-        ranges = [self._range(pattern) for pattern in selection.topics]
-        if sum([len(indices) for indices in ranges]) > _MERGED:
-            return None
-        return {name for indices in ranges for index in indices if selection.includes(name := self._names[index])}
-
-    def _range(self, pattern: str) -> range:
-        """Where the names stand that a pattern might select."""
-        prefix = literal_prefix(pattern)
-        size = len(prefix)
-        start = bisect_left(self._names, prefix)
-        return range(start, bisect_right(self._names, prefix, lo=start, key=lambda name: name[:size]))
-
-    def _marked(self, selection: Selection) -> Iterator[str]:
-        """The selected topics that exist or have existed."""
-        names = selection.topics if selection.exact else self._marks
-        return (name for name in names if name in self._marks and selection.includes(name))
 
     def _gap(self, selection: Selection, after: Cursor, start: int, reason: GapReason | None) -> Gap | None:
         epoch = self._tip.epoch
         if reason is not None:
             return Gap(reason, after, Cursor(epoch, start), ())
-        if start == 0 or start >= self._removed_through:
+        if start == 0:
             return None
-        hit = sorted(name for name in self._marked(selection) if self._marks[name].removed_through > start)
+        fork = self._topics.fork(selection)
+        if fork is not None:
+            mark = fork.removed_before(start)
+            return Gap("removed", after, Cursor(epoch, mark), (fork.name,)) if mark else None
+        if start >= self._topics.removed_through:
+            return None
+        hit = sorted((name, marks) for name, marks in self._topics.marked(selection) if marks.removed_through > start)
         if not hit:
             return None
-        available = max(self._marks[name].removed_through for name in hit)
-        deleted = any(self._marks[name].deleted_at > start for name in hit)
-        return Gap("deleted" if deleted else "removed", after, Cursor(epoch, available), tuple(hit[:GAP_TOPICS]))
+        available = max(marks.removed_through for _, marks in hit)
+        deleted = any(marks.deleted_at > start for _, marks in hit)
+        names = tuple(name for name, _ in hit[:GAP_TOPICS])
+        return Gap("deleted" if deleted else "removed", after, Cursor(epoch, available), names)
 
-    def _is_over(self, selection: Selection, last: int) -> bool:
+    def _end_of(self, selection: Selection) -> tuple[bool, int]:
+        """Whether all that is selected exists and is closed, and the highest tail."""
         if not selection.exact:
-            return False
+            return False, 0
         topics = [self._topics.get(name) for name in selection.topics]
-        return all(topic is not None and topic.closed and (topic.last or 0) <= last for topic in topics)
+        is_closed = all(topic is not None and topic.closed for topic in topics)
+        return is_closed, max([topic.tail for topic in topics if topic is not None], default=0)
 
     async def seek(self, moment: int) -> Cursor:
         """See `Store.seek`."""
@@ -346,10 +399,7 @@ class MemoryStore:
     async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
         """See `Store.topics`."""
         self._require_open()
-        match, candidates = matcher(pattern), self._range(pattern)
-        start = max(candidates.start, bisect_right(self._names, after))
-        names = (self._names[index] for index in range(start, candidates.stop))
-        return [self._topics[name].info() for name in islice(filter(match, names), limit)]
+        return [topic.info() for topic in self._topics.matching(pattern, after, limit, self._clock())]
 
     async def describe(self, topic: str) -> TopicInfo:
         """See `Store.describe`."""
@@ -359,24 +409,26 @@ class MemoryStore:
         """See `Store.configure`."""
         known = self._topic(topic)
         reached(config.durability, _CAPABILITIES.durability)
-        known.configure(config)
+        self._topics.configure(known, config, self._clock())
         return known.info()
+
+    async def touch(self, topics: Mapping[str, int]) -> None:
+        """See `Store.touch`."""
+        self._require_open()
+        self._topics.touch(topics)
 
     async def sweep(self, topic: str, now: int, budget: int) -> Swept:
         """See `Store.sweep`."""
         known = self._topic(topic)
         removed = known.sweep(now, budget)
         self._all.remove(removed)
-        self._removed_through = max(self._removed_through, known.marks.removed_through)
+        self._topics.removed_through = max(self._topics.removed_through, known.marks.removed_through)
         size = sum([len(event.data) for event in removed])
         return Swept(len(removed), size, known.marks.highest, more=len(removed) == budget)
 
     def _topic(self, name: str) -> Topic:
         self._require_open()
-        topic = self._topics.get(name)
-        if topic is None:
-            raise TopicNotFound(f"There is no topic {name!r}.")
-        return topic
+        return self._topics.find(name, self._clock())
 
     # ---- the rest -----------------------------------------------------------------------------------------
 
@@ -389,8 +441,23 @@ class MemoryStore:
     async def aclose(self) -> None:
         """See `Store.aclose`. What was kept is gone."""
         self._closed = True
-        self._all, self._topics, self._names = EventSequence(), {}, []
+        self._all, self._topics = EventSequence(), Topics()
 
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosed
+
+
+def _walk_fork(fork: Topic, start: int, *, backwards: bool) -> Iterator[Event]:
+    """What a fork shows after (or before) a position, in order: what it has inherited, and what is its own."""
+    runs: list[Iterator[Event]] = []
+    for topic, upto in fork.lineage():
+        events = topic.events
+        end = bisect_right(events, upto, key=position_of)
+        if backwards:
+            stop = min(bisect_left(events, start, key=position_of), end)
+            runs.append(walk(events, stop, backwards=True))
+        else:
+            begin = bisect_right(events, start, key=position_of)
+            runs.append(islice(walk(events, begin), max(0, end - begin)))
+    return chain.from_iterable(runs if backwards else reversed(runs))

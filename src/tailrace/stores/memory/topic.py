@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -11,9 +12,9 @@ import msgspec
 
 from tailrace.core.event import Event
 from tailrace.core.producer import ProducerState
-from tailrace.core.retention import TopicConfig, cutoff, excess, expired
+from tailrace.core.retention import TopicConfig, cutoff, deadline, excess, expired
 from tailrace.log.judging import is_remembered
-from tailrace.log.store import TopicInfo
+from tailrace.log.store import Fork, TopicInfo
 from tailrace.stores.memory.sequence import position_of
 
 _FORGOTTEN: Final = 2
@@ -65,15 +66,30 @@ class Marks(msgspec.Struct):
         return max(self.removed_through, self.compacted_through)
 
 
+class Inherited(NamedTuple):
+    """What a fork took over: its source's events up to `position`; `part` is the fork's own business."""
+
+    source: Topic
+    position: int
+    part: int
+
+
 class Topic:
-    """A topic that exists."""
+    """A topic that exists, or lives on in its forks. `born`: the position that its birth as a fork took."""
 
     def __init__(self, name: str, config: TopicConfig, created_at: int, marks: Marks) -> None:
         self.name = name
         self.config: TopicConfig = config
         self.created_at = created_at
         self.marks = marks
+        self.touched_at: int = created_at
+        self.tail: int = marks.removed_through
+        self.inherited: Inherited | None = None
+        self.born: int = 0
+        self.forks: set[Topic] = set()
+        self.gone = False  # deleted, but kept for its forks
         self.closed = False
+        self.stream_seq: str | None = None
         self.events: list[Event] = []
         self.size: int = 0
         self.may_expire = False  # whether any event ever had a time of its own
@@ -89,6 +105,7 @@ class Topic:
 
     def info(self) -> TopicInfo:
         """The topic as it stands."""
+        came = self.inherited
         return TopicInfo(
             self.name,
             self.config,
@@ -100,7 +117,64 @@ class Topic:
             self.size,
             self.marks.removed_through,
             self.marks.compacted_through,
+            self.tail,
+            self.deadline,
+            None if came is None else Fork(came.source.name, came.position, came.part),
         )
+
+    # ---- forks --------------------------------------------------------------------------------------------
+
+    def inherit(self, inherited: Inherited, born: int) -> None:
+        """Begin as a fork."""
+        self.inherited, self.born, self.tail = inherited, born, inherited.position
+        inherited.source.forks.add(self)
+
+    def lineage(self) -> Iterator[tuple[Topic, int]]:
+        """The topics whose events it shows, and up to which position: itself first, the oldest last."""
+        upto, came = self.tail, self.inherited
+        yield self, upto
+        while came is not None:
+            upto = min(upto, came.position)
+            yield came.source, upto
+            came = came.source.inherited
+
+    def descent(self) -> list[Topic]:
+        """Itself, after all that were forked from it, which come after those that were forked from them."""
+        found: list[Topic] = [self]
+        for topic in found:
+            found += topic.forks
+        return found[::-1]
+
+    def removed_before(self, start: int) -> int:
+        """The mark before which something is missing that a reader of this topic would see; 0 if `start` is beyond.
+
+        Marks that were raised before a fork's birth are those of an earlier topic of its name.
+        """
+        marks = [
+            min(topic.marks.removed_through, upto)
+            for topic, upto in self.lineage()
+            if topic.inherited is None or topic.marks.removed_through > topic.born
+        ]
+        highest = max(marks, default=0)
+        return highest if highest > start else 0
+
+    # ---- its time -----------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> int | None:
+        """When its time is up, unless it is used before."""
+        return deadline(self.config, self.touched_at)
+
+    def is_over(self, now: int) -> bool:
+        """Whether its time is up."""
+        ends = self.deadline
+        return ends is not None and ends <= now
+
+    def is_needed(self, now: int) -> bool:
+        """Whether a fork of it is left whose time is not up."""
+        return any(not fork.gone and not fork.is_over(now) for fork in self.descent() if fork is not self)
+
+    # ---- its sweeping -------------------------------------------------------------------------------------
 
     def configure(self, config: TopicConfig) -> None:
         """Replace the configuration; a sweep under way starts anew."""
