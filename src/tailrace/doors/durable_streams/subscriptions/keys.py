@@ -1,12 +1,12 @@
 """The keys of subscriptions: one signs webhooks (Ed25519), the other makes the tokens that workers come back with.
 
-Both are made once for a log, by whoever first needs them, and kept in it: in a topic whose name starts with `$keys/`, which
-no grant of `$system/**` or `**` includes, nor the grant of a server that is open to everybody. Only one that names `$keys/…`
-literally can read it, and whoever can read the log's own files.
+Both are made once for a log, by whoever first needs them, and kept in it: in a topic whose name starts with `$keys/`,
+which no grant of `$system/**` or `**` includes, nor the grant of a server that is open to everybody. Only one that
+names `$keys/…` literally can read it, and whoever can read the log's own files.
 
-A token is `<claims>.<mac>` in base64url: which subscription, generation and wake it is for, and an HMAC-SHA256 of that.
-So nothing of it is stored, any worker process can check it, and a retry of a wake carries the same one. It has no end of its
-own: it is worth something as long as its wake is (PROTOCOL.md section 12.9).
+A token is `<claims>.<mac>` in base64url: which subscription, generation and wake it is for, and an HMAC-SHA256 of
+that. So nothing of it is stored, any worker process can check it, and a retry of a wake carries the same one. It has
+no end of its own: it is worth something as long as its wake is (PROTOCOL.md section 12.9).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from tailrace.log.store import Entry
 
 TOPIC: Final = "$keys/durable-streams"
 _KEY_BYTES: Final = 32
+_LOOKS: Final = 3
+"""One to see that there are none, one after somebody else was quicker, and one more."""
 
 
 class Pass(msgspec.Struct, frozen=True):
@@ -93,7 +95,7 @@ class Keys:
 
 async def load(log: Log) -> Keys:
     """The log's keys, made now if it has none: of several who try at once, one makes them for all."""
-    while True:
+    for _ in range(_LOOKS):
         page = await log.store.read(Selection([TOPIC]), Cursor(log.tail.epoch, 0), 1)
         if page.events:
             return _opened(page.events[0].data)
@@ -103,6 +105,7 @@ async def load(log: Log) -> Keys:
             await log.publish(Entry(topic=TOPIC, create=TopicConfig(), create_new=True, drafts=[draft]))
         except TopicExists:
             continue
+    raise StoreCorrupt(f"The topic {TOPIC} is there, and the keys of this log are not in it.")
 
 
 def _opened(data: bytes) -> Keys:

@@ -1,10 +1,10 @@
-"""What the addresses under `__ds` answer instead: `{"error": {"code": …, "message": …}}` (PROTOCOL.md sections 6 and 7)."""
+"""What the addresses under `__ds` refuse with: `{"error": {"code": …, "message": …}}` (PROTOCOL.md sections 6, 7)."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from tailrace.doors.asgi import NO_STORE, Headers
+from tailrace.doors.asgi import NO_STORE
 from tailrace.doors.problem import problem_of
 from tailrace.errors import TailraceError
 
@@ -27,7 +27,8 @@ _STATUS: dict[Code, int] = {
     "SUBSCRIPTION_NOT_FOUND": 404,
 }
 """All others are 409."""
-HEADERS: Headers = ((b"content-type", b"application/json"), NO_STORE, (b"x-content-type-options", b"nosniff"))
+EMPTY_HEADERS = (NO_STORE, (b"x-content-type-options", b"nosniff"))
+HEADERS = ((b"content-type", b"application/json"), *EMPTY_HEADERS)
 
 
 class SubscriptionRefused(TailraceError):

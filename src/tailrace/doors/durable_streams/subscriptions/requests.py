@@ -1,4 +1,4 @@
-"""What is asked of a subscription: bodies become values, or are refused with what to do (PROTOCOL.md sections 6.2 to 7.2).
+"""What is asked of a subscription: bodies become values, or are refused with what to do (PROTOCOL.md 6.2 to 7.2).
 
 Paths are those of streams below the root of the door, which is to say topics; slashes at their ends are left off.
 """
@@ -137,7 +137,7 @@ def _pattern(text: str) -> str:
         pattern = check_pattern(text.strip("/"))
     except BadInput as error:
         raise invalid(error.sentence) from None
-    if pattern.startswith("$") or pattern == "__ds" or pattern.startswith("__ds/"):
+    if pattern.startswith(("$", "__ds/")) or pattern == "__ds":
         raise invalid(f"{pattern[:80]!r} is reserved: streams that start with '$' or '__ds' are the server's own.")
     return pattern
 

@@ -1,17 +1,19 @@
 """What the log knows of one subscription, and what each step makes of it. Pure.
 
-A subscription is **idle**, or a wake of it is **in flight**: sent to its webhook, offered to its workers, or held by one
-of them until its lease ends. Every wake has a higher `generation` and an `id` of its own; who comes with another is
-fenced off (PROTOCOL.md section 7.3).
+A subscription is **idle**, or a wake of it is **in flight**: sent to its webhook, offered to its workers, or held by
+one of them until its lease ends. Every wake has a higher `generation` and an `id` of its own; who comes with another
+is fenced off (PROTOCOL.md section 7.3).
 
 Of every stream it knows what has been acknowledged. For most that is `base`, a position of the whole log: whatever
-stands at or before it is done, in every stream that the pattern matches. `links` are the streams that differ: those named
-one by one, and those acknowledged beyond `base`. As soon as nothing is pending, `base` moves to the log's tip and the links
-of the pattern's streams go. So what is kept is bound to what is being worked on, not to how many streams match.
+stands at or before it is done, in every stream that the pattern matches. `links` are the streams that differ: those
+named one by one, and those acknowledged beyond `base`. As soon as nothing is pending, `base` moves to the log's tip
+and the links of the pattern's streams go. So what is kept is bound to what is being worked on, not to how many
+streams match.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Mapping
 from typing import Literal
 
@@ -22,6 +24,14 @@ from tailrace.core.position import Cursor
 from tailrace.core.topic import is_pattern, matcher
 
 Kind = Literal["webhook", "pull-wake"]
+
+
+class Outcome(enum.Enum):
+    """What came of sending a wake to a webhook."""
+
+    DONE = "the receiver has finished"
+    TAKEN = "the receiver will call back"
+    FAILED = "it did not arrive, or was not taken"
 
 
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,6 +84,11 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
     def status(self) -> Literal["active", "failed"]:
         """Failed from a delivery that failed until one succeeds."""
         return "failed" if self.failures else "active"
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a publish can wake it: no wake is in flight, and no failure is waited for."""
+        return self.wake is None and self.next_attempt_at is None
 
     @property
     def due_at(self) -> int | None:
@@ -160,8 +175,9 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def level(self, tip: Cursor) -> Subscription:
         """Nothing is pending of what stood in the log at `tip`."""
-        links = {path: link for path, link in self.links.items() if link.explicit}
-        return replace(self, base=max(self.base, tip), links=links)
+        base = max(self.base, tip)
+        links = {path: link for path, link in self.links.items() if link.explicit or (link.acked or tip) > base}
+        return replace(self, base=base, links=links)
 
     def pruned(self, existing: Collection[str]) -> Subscription:
         """Without the links of those of the pattern's streams that have been deleted."""
@@ -186,8 +202,8 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
 def is_pending(acked: Cursor | None, tail: Cursor) -> bool:
     """Whether a stream at `tail` has more than was acknowledged.
 
-    Positions are never reused, so those of one epoch compare. Beyond the end of an earlier epoch nothing is known of what
-    was acknowledged: there any other place may hold something new.
+    Positions are never reused, so those of one epoch compare. Beyond the end of an earlier epoch nothing is known of
+    what was acknowledged: there any other place may hold something new.
     """
     if acked is None:
         return tail.position > 0
@@ -197,7 +213,7 @@ def is_pending(acked: Cursor | None, tail: Cursor) -> bool:
 
 
 def covers(granted: str, asked: str) -> bool:
-    """Whether every topic that the pattern `asked` matches is matched by `granted`, too. Sure of a yes; a no may err."""
+    """Whether every topic that `asked` matches is matched by `granted`, too. Sure of a yes; a no may err."""
     if not is_pattern(asked):
         return bool(matcher(granted)(asked))
     return _covers(granted.split("/"), asked.split("/"))

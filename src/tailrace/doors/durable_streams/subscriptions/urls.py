@@ -101,7 +101,9 @@ _COMPATIBLE: Final = ipaddress.ip_network("::/96")
 
 def _split(text: str) -> SplitResult:
     if len(text) > URL_CHARACTERS_MAX or not text.isascii() or not text.isprintable() or set(text) & set(" \\"):
-        raise _rejected(f"a URL has at most {URL_CHARACTERS_MAX} printable ASCII characters, no space and no backslash.")
+        raise _rejected(
+            f"a URL has at most {URL_CHARACTERS_MAX} printable ASCII characters, no space and no backslash."
+        )
     try:
         parts = urlsplit(text)
         port = parts.port
