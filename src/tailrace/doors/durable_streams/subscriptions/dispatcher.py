@@ -225,6 +225,8 @@ class Dispatcher:
             await self._waking.deliver(delivery)
         except TailraceError as error:  # its lease will end
             logger.warning("what became of a wake of %r could not be stored: %s", delivery.name, error.sentence)
+        except Exception:
+            logger.exception("a wake of %r was not delivered", delivery.name)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._deliveries.discard(task)

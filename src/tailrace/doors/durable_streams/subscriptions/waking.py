@@ -180,5 +180,6 @@ class Waking:
 
     async def aclose(self) -> None:
         """Close what was opened."""
-        if self._courier is not None:
-            await self._courier.aclose()
+        courier, self._courier = self._courier, None
+        if courier is not None:
+            await courier.aclose()
