@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.doors.durable_streams.subscriptions.desk import Desk, Receiver, desk_over, receiving
 
 from tailrace.stores.from_url import open_store
 from tailrace.testing.clock import Clock
-from tests.doors.durable_streams.subscriptions.desk import Desk, Receiver, desk_over, receiving
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tailrace.core.grant import Grant
 from tailrace.core.retention import TopicConfig
 from tailrace.doors.access import Access, Key, KeyAccess, OpenAccess
 from tailrace.doors.durable_streams.subscriptions import SubscriptionLimits, Subscriptions
+from tailrace.doors.durable_streams.subscriptions.records import Records
 from tailrace.doors.metrics import Metrics
 from tailrace.log.limits import LogLimits
 from tailrace.log.log import Log
@@ -33,7 +34,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def until_so(condition: Callable[[], Awaitable[object]]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.002)
 
 
@@ -124,7 +125,7 @@ class Desk:
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(router), base_url="http://desk.test")
 
     @property
-    def records(self):  # noqa: ANN201
+    def records(self) -> Records:
         return self.subscriptions.service.records
 
     def advance(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Workers read a stream of wakes and race to claim: one has the lease, and what it says of an earlier wake is fenced off."""
+"""Workers read a stream of wakes and race to claim; whoever speaks of an earlier wake is fenced off."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import json
 
 import pytest
+from tests.doors.durable_streams.subscriptions.desk import Desk, report_on, until_so
 
 from tailrace.core.position import Cursor
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.log.store import Entry
-from tests.doors.durable_streams.subscriptions.desk import Desk, report_on, until_so
 
 pytestmark = pytest.mark.anyio
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.doors.durable_streams.subscriptions.desk import Desk, desk_over, report_on
 
 from tailrace.core.grant import EVERYTHING, Grant
 from tailrace.core.position import Cursor
@@ -14,7 +15,6 @@ from tailrace.doors.durable_streams.subscriptions import SubscriptionLimits, key
 from tailrace.doors.durable_streams.subscriptions.records import SWEEP_CHANGES, topic_of
 from tailrace.stores.memory import MemoryStore
 from tailrace.testing.clock import Clock
-from tests.doors.durable_streams.subscriptions.desk import Desk, desk_over, report_on
 
 pytestmark = pytest.mark.anyio
 
@@ -248,12 +248,40 @@ async def test_more_streams_than_can_be_told_come_in_further_wakes(narrow: Desk)
     claimed = await narrow.claim("p")
     assert [stream["path"] for stream in claimed["streams"]] == ["events/0", "events/1", "events/2"]
     await narrow.ask("POST", "subscriptions/p/ack", report_on(claimed), key=claimed["token"])
+    assert (await narrow.records.get("p")).state.links == {}, "what is acknowledged in order needs no place of its own"
     claimed = await narrow.claim("p")
     assert [stream["path"] for stream in claimed["streams"]] == ["events/3", "events/4", "events/5"]
-    code = await narrow.refused(
-        "POST", "subscriptions/p/ack", report_on(claimed), key=claimed["token"], status=409
-    )
-    assert code == "LIMIT_EXCEEDED", "so many places out of order are not kept"
+    await narrow.ask("POST", "subscriptions/p/ack", report_on(claimed), key=claimed["token"])
+    claimed = await narrow.claim("p")
+    assert [stream["path"] for stream in claimed["streams"] if stream["has_pending"]] == ["events/6"]
+    answer = await narrow.ask("POST", "subscriptions/p/ack", report_on(claimed), key=claimed["token"])
+    assert answer["next_wake"] is False
+
+
+async def test_who_is_pending_for_longest_comes_first(narrow: Desk) -> None:
+    await narrow.pull("p")
+    for path in ("events/z", "events/y", "events/x", "events/w"):
+        await narrow.append(path, 1)
+    claimed = await narrow.claim("p")
+    assert [stream["path"] for stream in claimed["streams"]] == ["events/z", "events/y", "events/x"]
+    await narrow.ask("POST", "subscriptions/p/ack", report_on(claimed), key=claimed["token"])
+    await narrow.append("events/a", 1)
+    claimed = await narrow.claim("p")
+    assert [stream["path"] for stream in claimed["streams"]][:2] == ["events/w", "events/a"]
+
+
+async def test_only_so_many_places_out_of_order_are_kept(narrow: Desk) -> None:
+    await narrow.pull("p")
+    for number in range(14):
+        await narrow.append(f"events/{number % 7}", 1)
+    claimed = await narrow.claim("p")
+    await narrow.ask("POST", "subscriptions/p/ack", report_on(claimed), key=claimed["token"])
+    assert len((await narrow.records.get("p")).state.links) == 3
+    claimed = await narrow.claim("p")
+    for done in (True, False):
+        report = report_on(claimed, done=done)
+        code = await narrow.refused("POST", "subscriptions/p/ack", report, key=claimed["token"], status=409)
+        assert code == "LIMIT_EXCEEDED"
     report = report_on(claimed)
     report["acks"] *= 2
     code = await narrow.refused("POST", "subscriptions/p/ack", report, key=claimed["token"], status=400)

@@ -8,10 +8,10 @@ import re
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from tests.doors.durable_streams.subscriptions.desk import Desk, Receiver, receiving, until, until_so
 
 from tailrace.doors.durable_streams.subscriptions.keys import _bytes
 from tailrace.log.store import Entry
-from tests.doors.durable_streams.subscriptions.desk import Desk, Receiver, receiving, until, until_so
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +120,9 @@ async def test_a_wake_that_nobody_speaks_of_is_over_when_its_lease_is(desk: Desk
     assert stale == "FENCED"
 
 
-async def test_a_lease_that_is_over_is_worth_nothing_although_nobody_has_noticed(desk: Desk, receiver: Receiver) -> None:
+async def test_a_lease_that_is_over_is_worth_nothing_although_nobody_has_noticed(
+    desk: Desk, receiver: Receiver
+) -> None:
     await desk.webhook("s", receiver.url, lease=5000)
     await desk.append("events/a", 1)
     got = await receiver.next(1)

@@ -16,8 +16,9 @@ class SubscriptionLimits:
     """The most subscriptions of one log (several workers may go beyond it by as many as they create at once)."""
     streams: int = 500
     """The most streams that a subscription names one by one; a pattern may match any number."""
-    links: int = 10_000
-    """The most streams whose place is kept beside what is acknowledged everywhere; beyond it acks are refused."""
+    links: int = 100_000
+    """The most streams of which a place of their own is kept, being acknowledged further than what is pending for
+    longest (50 bytes each in every change); an ack that would make more is refused."""
     streams_told: int = 1_000
     """The most streams named in one wake or answer, those with something pending first."""
     body_bytes: int = 1024 * 1024

@@ -19,12 +19,16 @@ _LISTED: Final = 1_000
 
 
 class Place(NamedTuple):
-    """A stream of a subscription: how far it is acknowledged (None: not at all), and how far it goes."""
+    """A stream of a subscription: how far it is acknowledged (None: not at all), and how far it goes.
+
+    `since`: a position of the log at or before which nothing stands in it that is not acknowledged.
+    """
 
     path: str
     explicit: bool
     acked: Cursor | None
     tail: Cursor
+    since: int = 0
 
     @property
     def pending(self) -> bool:
@@ -42,22 +46,18 @@ class Place(NamedTuple):
 
 
 class View(NamedTuple):
-    """A subscription's streams. `tip`: where the log stood before they were looked at.
+    """A subscription's streams, as many as were asked for: first those that have been pending for longest.
 
-    `places` are at most as many as were asked for, those with something pending first; `pending` and `streams` count
-    them all. `existing`: those of its links that the pattern's streams were among.
+    `pending` and `streams` count them all. `level`: up to there nothing is pending in any stream of the pattern;
+    `level_after`: the same once all that is told of is done. `existing`: those of its links that the pattern found.
     """
 
-    tip: Cursor
     places: list[Place]
     pending: int
     streams: int
+    level: Cursor
+    level_after: Cursor
     existing: frozenset[str]
-
-    @property
-    def whole(self) -> bool:
-        """Whether `places` are all that are pending."""
-        return self.pending <= len(self.places)
 
     def newer_than(self, state: Subscription) -> dict[str, Cursor]:
         """How far the streams go that are told of, but for those that have been acknowledged further meanwhile."""
@@ -83,7 +83,7 @@ async def look(log: Log, state: Subscription, most: int) -> View:
             if state.globs(info.name) and not (link is not None and link.explicit):
                 gathered.add(place_of(log, state, info))
         after = topics[-1].name if len(topics) == _LISTED else None
-    return View(tip, gathered.places(), gathered.pending, gathered.streams, frozenset(existing))
+    return gathered.view(tip, frozenset(existing))
 
 
 async def find(log: Log, state: Subscription, path: str) -> Place | None:
@@ -116,7 +116,11 @@ def place_of(log: Log, state: Subscription, info: TopicInfo) -> Place:
     tail = Cursor(log.tail.epoch, info.tail) if info.tail else ZERO
     begins_later = info.first is None or info.first > state.base.position
     acked = state.acked(info.name, tail, fresh=begins_later and not info.removed_through)
-    return Place(info.name, link is not None and link.explicit, acked, tail)
+    if acked is not None:
+        since = acked.position
+    else:
+        since = state.base.position if info.first is None else max(state.base.position, info.first - 1)
+    return Place(info.name, link is not None and link.explicit, acked, tail, since)
 
 
 def offset_text(place: Cursor | None) -> str:
@@ -125,21 +129,50 @@ def offset_text(place: Cursor | None) -> str:
 
 
 class _Gathered:
-    """Places, of which only so many are kept: first those that are pending."""
+    """Places, of which only so many are kept: first those that are pending, in the order of `since`.
+
+    So nobody waits for ever behind streams that are always busy, and what everybody has in common soon rises.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._pending: list[Place] = []
         self._others: list[Place] = []
-        self.pending: int = 0
-        self.streams: int = 0
+        self._left = _NOWHERE
+        self._count = 0
+        self._streams = 0
 
     def add(self, place: Place) -> None:
-        self.streams += 1
-        self.pending += place.pending
-        kept = self._pending if place.pending else self._others
-        if len(kept) < self._most:
-            kept.append(place)
+        self._streams += 1
+        if place.pending:
+            self._count += 1
+            self._pending.append(place)
+            if len(self._pending) > 2 * self._most:
+                self._cut()
+        elif len(self._others) < self._most:
+            self._others.append(place)
 
-    def places(self) -> list[Place]:
-        return [*self._pending, *self._others][: self._most]
+    def _cut(self) -> None:
+        """Keep the first, and remember from where on the others are pending."""
+        self._pending.sort(key=_by_since)
+        self._left = min(self._left, _lowest(self._pending[self._most :]))
+        del self._pending[self._most :]
+
+    def view(self, tip: Cursor, existing: frozenset[str]) -> View:
+        self._cut()
+        told = [*self._pending, *self._others][: self._most]
+        after = min(tip.position, self._left)
+        now = min(after, _lowest(self._pending))
+        return View(told, self._count, self._streams, Cursor(tip.epoch, now), Cursor(tip.epoch, after), existing)
+
+
+_NOWHERE: Final = 2**63 - 1
+
+
+def _by_since(place: Place) -> tuple[int, str]:
+    return place.since, place.path
+
+
+def _lowest(pending: list[Place]) -> int:
+    """From where on streams of the pattern are pending. Those that are named have a place of their own in any case."""
+    return min([place.since for place in pending if not place.explicit], default=_NOWHERE)

@@ -147,15 +147,11 @@ class Service:
             now = self.clock()
             _require_current(state, allowed, report, now)
             state = state.acknowledged(await self._judged(state, report.acks))
-            if len(state.links) > self.limits.links:
-                raise _limit(
-                    "Too many streams are acknowledged out of order: acknowledge those that were pending first."
-                )
             if not report.done:
-                return state.held(now + state.terms.lease_ms)
+                return self._bounded(state.held(now + state.terms.lease_ms))
             view = await self.view(state)
             pending = view.pending > 0
-            return state.idle() if pending else state.idle().level(view.tip)
+            return self._bounded(state.idle().level(view.level))
 
         await self.records.change(name, step)
         return pending
@@ -177,6 +173,11 @@ class Service:
         allowed = Pass(name, state.generation, state.wake.id)
         shown = (await self.keys()).token(allowed)
         return {"wake_id": allowed.wake_id, "generation": allowed.generation, token: shown}
+
+    def _bounded(self, state: Subscription) -> Subscription:
+        if len(state.links) > self.limits.links:
+            raise _limit("Too many streams are acknowledged out of order: first those that are pending for longest.")
+        return state
 
     async def _judged(self, state: Subscription, acks: Sequence[Ack]) -> dict[str, Cursor]:
         """What acks come to. Raises INVALID_OFFSET; then none of them counts."""

@@ -6,9 +6,9 @@ is fenced off (PROTOCOL.md section 7.3).
 
 Of every stream it knows what has been acknowledged. For most that is `base`, a position of the whole log: whatever
 stands at or before it is done, in every stream that the pattern matches. `links` are the streams that differ: those
-named one by one, and those acknowledged beyond `base`. As soon as nothing is pending, `base` moves to the log's tip
-and the links of the pattern's streams go. So what is kept is bound to what is being worked on, not to how many
-streams match.
+named one by one, and those acknowledged beyond `base`. It moves on as what is pending for longest is acknowledged, to
+the log's tip when nothing is pending, and the links that it passes go. So what is kept is bound to what is being worked
+on, not to how many streams match.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str | None = None
 
 
-class Link(msgspec.Struct, frozen=True, omit_defaults=True):
+class Link(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """How far a stream is acknowledged; None: not at all. `explicit`: it was named."""
 
     acked: Cursor | None = None
@@ -173,10 +173,10 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
                 links[path] = Link(place, explicit=link is not None and link.explicit)
         return replace(self, links=links)
 
-    def level(self, tip: Cursor) -> Subscription:
-        """Nothing is pending of what stood in the log at `tip`."""
-        base = max(self.base, tip)
-        links = {path: link for path, link in self.links.items() if link.explicit or (link.acked or tip) > base}
+    def level(self, place: Cursor) -> Subscription:
+        """Up to that place of the log nothing is pending in any stream of the pattern."""
+        base = max(self.base, place)
+        links = {path: link for path, link in self.links.items() if link.explicit or _beyond(link.acked, base)}
         return replace(self, base=base, links=links)
 
     def pruned(self, existing: Collection[str]) -> Subscription:
@@ -210,6 +210,10 @@ def is_pending(acked: Cursor | None, tail: Cursor) -> bool:
     if acked.epoch == tail.epoch or acked.position <= tail.position:
         return tail.position > acked.position
     return True
+
+
+def _beyond(acked: Cursor | None, base: Cursor) -> bool:
+    return acked is None or acked > base
 
 
 def covers(granted: str, asked: str) -> bool:

@@ -141,8 +141,7 @@ class Waking:
         now = self._service.clock()
         match outcome:
             case Outcome.DONE:
-                done = current.acknowledged(view.newer_than(current)).idle()
-                return done.level(view.tip) if view.whole else done
+                return current.acknowledged(view.newer_than(current)).idle().level(view.level_after)
             case Outcome.TAKEN:
                 return current.held(now + current.terms.lease_ms)
             case Outcome.FAILED:
