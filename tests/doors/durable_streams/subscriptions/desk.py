@@ -154,7 +154,7 @@ class Desk:
         assert answer["error"]["message"]
         return answer["error"]["code"]
 
-    async def webhook(self, name: str, url: str, *, lease: int = 1000, status: int = 201, **body: object) -> dict:
+    async def webhook(self, name: str, url: str, *, lease: int = 30_000, status: int = 201, **body: object) -> dict:
         body = {"pattern": "events/*"} | body
         asked = {"type": "webhook", "webhook": {"url": url}, "lease_ttl_ms": lease, **body}
         return await self.ask("PUT", f"subscriptions/{name}", asked, status=status)

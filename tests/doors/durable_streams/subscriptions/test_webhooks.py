@@ -282,7 +282,7 @@ async def test_no_more_webhooks_than_allowed_are_called_at_once(desk: Desk, rece
 
 async def test_a_stop_cuts_off_a_delivery_and_the_next_start_tries_again(desk: Desk, receiver: Receiver) -> None:
     receiver.hold = asyncio.Event()
-    await desk.webhook("s", receiver.url, lease=1000)
+    await desk.webhook("s", receiver.url, lease=5000)
     await desk.append("events/a", 1)
     await receiver.next(1)
     await desk.subscriptions.aclose()
