@@ -7,6 +7,7 @@ mounted in anybody's Starlette or FastAPI application.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
@@ -23,16 +24,26 @@ NOBODY = Grant("nobody")
 
 
 class Endpoint:
-    """Calls a resource with the caller's grant. `access` None: open to all, and grants nothing (probes)."""
+    """Calls a resource with the caller's grant. `access` None: open to all, and grants nothing (probes).
 
-    def __init__(self, resource: Resource, access: Access | None, metrics: Metrics) -> None:
+    `headers` are on every answer.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        access: Access | None,
+        metrics: Metrics,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self._headers = headers
         self._resource = resource
         self._access = access
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error becomes a problem document, if nothing has been sent."""
-        started = Started(send)
+        started = Started(send, self._headers)
         try:
             grant = NOBODY if self._access is None else self._access.grant(scope)
             call = Call(scope, receive, started, grant)
