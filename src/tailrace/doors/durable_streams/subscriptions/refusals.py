@@ -27,8 +27,7 @@ _STATUS: dict[Code, int] = {
     "SUBSCRIPTION_NOT_FOUND": 404,
 }
 """All others are 409."""
-EMPTY_HEADERS = (NO_STORE, (b"x-content-type-options", b"nosniff"))
-HEADERS = ((b"content-type", b"application/json"), *EMPTY_HEADERS)
+HEADERS = ((b"content-type", b"application/json"), NO_STORE)
 
 
 class SubscriptionRefused(TailraceError):

@@ -19,9 +19,9 @@ from starlette.types import Scope
 from tailrace.core.event import format_time
 from tailrace.core.grant import Grant, Right
 from tailrace.doors.access import Access
-from tailrace.doors.asgi import Call, Handler, Resource, Started
+from tailrace.doors.asgi import NO_STORE, Call, Handler, Resource, Started
+from tailrace.doors.durable_streams.headers import COMMON
 from tailrace.doors.durable_streams.subscriptions.refusals import (
-    EMPTY_HEADERS,
     HEADERS,
     SubscriptionRefused,
     refusal_of,
@@ -46,7 +46,6 @@ Base = Callable[[Scope], str]
 _JWK_HEADERS = (
     (b"content-type", b"application/jwk-set+json"),
     (b"cache-control", b"public, max-age=300"),
-    (b"x-content-type-options", b"nosniff"),
 )
 
 
@@ -63,7 +62,7 @@ class Addresses:
         one = f"{self._root}/subscriptions/{{id}}"
 
         def route(path: str, handlers: dict[str, Handler], *, who: Access | None = access) -> Route:
-            return Route(path, ControlEndpoint(Resource(handlers), who, metrics))
+            return Route(path, ControlEndpoint(Resource(handlers), who, metrics, COMMON))
 
         # a token, and not an API key, is what these three are called with
         reports = [
@@ -110,7 +109,7 @@ class Addresses:
         if record is not None:
             _require_all(call.grant, "manage", record.state)
             await self._service.records.delete(name)
-        await call.answer(204, b"", EMPTY_HEADERS)
+        await call.answer(204, b"", [NO_STORE])
 
     async def add(self, call: Call) -> None:
         """POST …/streams: name more streams."""
@@ -120,14 +119,14 @@ class Addresses:
         for path in paths:
             call.grant.require("manage", path)
         await self._service.add(name, paths)
-        await call.answer(204, b"", EMPTY_HEADERS)
+        await call.answer(204, b"", [NO_STORE])
 
     async def remove(self, call: Call) -> None:
         """DELETE …/streams/{path}: name a stream no longer."""
         name = _id(call)
         await self._allowed(call, name, "manage")
         await self._service.remove(name, path_of(call.scope["path_params"]["path"]))
-        await call.answer(204, b"", EMPTY_HEADERS)
+        await call.answer(204, b"", [NO_STORE])
 
     async def jwks(self, call: Call) -> None:
         """GET jwks.json: the public key of webhooks' signatures (RFC 7517)."""
@@ -155,7 +154,7 @@ class Addresses:
         """POST …/release."""
         name, token, report = await self._report(call)
         await self._service.release(name, token, report)
-        await call.answer(204, b"", EMPTY_HEADERS)
+        await call.answer(204, b"", [NO_STORE])
 
     async def _reported(self, call: Call, *, pull: bool) -> None:
         name, token, report = await self._report(call)

@@ -7,6 +7,7 @@ begins anew.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 import msgspec
 
 from tailrace.core.event import Draft, is_json
+from tailrace.doors.durable_streams.subscriptions.limits import SubscriptionLimits
 from tailrace.doors.durable_streams.subscriptions.looking import View
 from tailrace.doors.durable_streams.subscriptions.records import Record
 from tailrace.doors.durable_streams.subscriptions.refusals import SubscriptionRefused
@@ -50,6 +52,7 @@ class Waking:
         self._records = service.records
         self._resolve = resolve
         self._courier: Courier | None = None
+        self._opening = asyncio.Lock()
         self.clock = service.clock
 
     # ---- deciding -------------------------------------------------------------------------------------------
@@ -115,7 +118,7 @@ class Waking:
         assert state.terms.url is not None, "a webhook has a URL"
         body = msgspec.json.encode(await self._notification(delivery))
         signature = (await self._service.keys()).signature(body, self._service.clock() // 1000)
-        courier = self._opened()
+        courier = await self._opened()
         outcome = await courier.deliver(state.terms.url, body, signature, self._seconds(state))
 
         async def step(current: Subscription) -> Subscription | None:
@@ -168,13 +171,11 @@ class Waking:
 
     # ---- the rest -------------------------------------------------------------------------------------------
 
-    def _opened(self) -> Courier:
-        if self._courier is None:
-            from tailrace.doors.durable_streams.subscriptions.courier import (  # noqa: PLC0415 - takes 0.15 s to load
-                Courier,
-            )
-
-            self._courier = Courier(self._service.limits, self._resolve)
+    async def _opened(self) -> Courier:
+        """Loaded in a thread, when it is first needed: that takes a fifth of a second."""
+        async with self._opening:
+            if self._courier is None:
+                self._courier = await asyncio.to_thread(_open_courier, self._service.limits, self._resolve)
         return self._courier
 
     async def aclose(self) -> None:
@@ -182,3 +183,9 @@ class Waking:
         courier, self._courier = self._courier, None
         if courier is not None:
             await courier.aclose()
+
+
+def _open_courier(limits: SubscriptionLimits, resolve: Resolve) -> Courier:
+    from tailrace.doors.durable_streams.subscriptions.courier import Courier  # noqa: PLC0415 - see `Waking._opened`
+
+    return Courier(limits, resolve)
