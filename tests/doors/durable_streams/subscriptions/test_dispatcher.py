@@ -98,6 +98,7 @@ async def test_a_wake_in_flight_is_not_looked_at_again_for_every_publish(
         await desk.append("events/a", number)
     got = await receiver.next(1)
     assert looks == 1
+    assert desk.log.wakeup.watchers == 1, "only the one who follows the subscriptions"
     await desk.ask("POST", "subscriptions/s/callback", got.report(), key=got.body["callback_token"])
 
 

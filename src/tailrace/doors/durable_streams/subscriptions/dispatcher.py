@@ -1,9 +1,9 @@
 """Sees to it that subscriptions wake: one loop in each process, which sleeps until there is something to do.
 
-It follows the topics of the subscriptions, so it knows of those that other workers have made or changed. For each it
-watches the log: a publish to a stream of a subscription sets a flag, once, and no more; what is pending is looked at
-later, for all that was published meanwhile, and not at all while a wake is in flight. The ends of leases and retries
-are in one heap.
+It follows the topics of the subscriptions, so it knows of those that other workers have made or changed. For each
+that is idle it watches the log: a publish to one of its streams sets a flag, once, and no more; what is pending is
+looked at later, for all that was published meanwhile. While a wake is in flight nothing is watched. The ends of leases
+and retries are in one heap.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import heapq
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tailrace.core.position import Cursor
@@ -46,9 +46,8 @@ class Tracked:
         self._flag = flag
 
     def wake(self, previous: Cursor) -> None:  # noqa: ARG002 - it knows its own place
-        """Something was published. While a wake is in flight that is no matter: its end will be."""
-        if self.record is not None and self.record.state.is_idle:
-            self._flag(self)
+        """Something was published."""
+        self._flag(self)
 
 
 class Dispatcher:
@@ -86,7 +85,8 @@ class Dispatcher:
         elif tracked.record is not None and tracked.record.position >= record.position:
             return
         tracked.record = record
-        self._watch(tracked, record.state.topics)
+        # While a wake is in flight a publish is no matter, and costs nothing: all is looked at when the wake has ended.
+        self._watch(tracked, record.state.topics if record.state.is_idle else ())
         self._set_alarm(tracked)
         if record.state.is_free(self._clock()):
             self._flag(tracked)
@@ -99,7 +99,7 @@ class Dispatcher:
             heapq.heappush(self._due, (due, tracked.name))
             self._something.set()
 
-    def _watch(self, tracked: Tracked, topics: Iterable[str]) -> None:
+    def _watch(self, tracked: Tracked, topics: Sequence[str]) -> None:
         if tracked.selection is not None:
             self._log.wakeup.unwatch(tracked.selection, tracked)
         tracked.selection = None

@@ -12,7 +12,7 @@ from tailrace.doors.durable_streams.subscriptions.limits import SubscriptionLimi
 from tailrace.doors.durable_streams.subscriptions.records import Records
 from tailrace.doors.durable_streams.subscriptions.routes import Addresses, Base, base_of_request
 from tailrace.doors.durable_streams.subscriptions.service import Service
-from tailrace.doors.durable_streams.subscriptions.urls import Resolve, resolve_by_system
+from tailrace.doors.durable_streams.subscriptions.urls import resolve_by_system
 from tailrace.doors.durable_streams.subscriptions.waking import Waking
 from tailrace.doors.metrics import Metrics
 from tailrace.log.log import Log, wall_ms
@@ -33,12 +33,13 @@ class Subscriptions:
         prefix: str = "",
         base: Base = base_of_request,
         clock: Callable[[], int] = wall_ms,
-        resolve: Resolve = resolve_by_system,
     ) -> None:
         limits = limits or SubscriptionLimits()
         records = Records(log, clock)
         self.service: Service = Service(log, records, limits, clock)
-        self.dispatcher: Dispatcher = Dispatcher(log, records, Waking(self.service, resolve), limits.deliveries)
+        self.dispatcher: Dispatcher = Dispatcher(
+            log, records, Waking(self.service, resolve_by_system), limits.deliveries
+        )
         self.service.count = lambda: self.dispatcher.count
         self._addresses = Addresses(self.service, f"{prefix.rstrip('/')}/__ds", base)
 
