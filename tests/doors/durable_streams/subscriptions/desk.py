@@ -15,8 +15,9 @@ from tailrace.core.event import Draft
 from tailrace.core.grant import Grant
 from tailrace.core.retention import TopicConfig
 from tailrace.doors.access import Access, Key, KeyAccess, OpenAccess
-from tailrace.doors.durable_streams.subscriptions import SubscriptionLimits, Subscriptions
+from tailrace.doors.durable_streams.subscriptions.limits import SubscriptionLimits
 from tailrace.doors.durable_streams.subscriptions.records import Records
+from tailrace.doors.durable_streams.subscriptions.subscriptions import Subscriptions
 from tailrace.doors.metrics import Metrics
 from tailrace.log.limits import LogLimits
 from tailrace.log.log import Log

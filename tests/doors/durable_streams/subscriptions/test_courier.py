@@ -12,8 +12,9 @@ import pytest
 import trustme
 from tests.doors.durable_streams.subscriptions.desk import Receiver
 
-from tailrace.doors.durable_streams.subscriptions import SubscriptionLimits, urls
+from tailrace.doors.durable_streams.subscriptions import urls
 from tailrace.doors.durable_streams.subscriptions.courier import Courier
+from tailrace.doors.durable_streams.subscriptions.limits import SubscriptionLimits
 from tailrace.doors.durable_streams.subscriptions.state import Outcome
 
 pytestmark = pytest.mark.anyio

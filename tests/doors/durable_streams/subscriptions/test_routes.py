@@ -11,7 +11,8 @@ from tests.doors.durable_streams.subscriptions.desk import Desk, desk_over, repo
 from tailrace.core.grant import EVERYTHING, Grant
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
-from tailrace.doors.durable_streams.subscriptions import SubscriptionLimits, keys
+from tailrace.doors.durable_streams.subscriptions import keys
+from tailrace.doors.durable_streams.subscriptions.limits import SubscriptionLimits
 from tailrace.doors.durable_streams.subscriptions.records import SWEEP_CHANGES, topic_of
 from tailrace.stores.memory import MemoryStore
 from tailrace.testing.clock import Clock

@@ -18,7 +18,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tailrace.core.event import Draft
 from tailrace.core.position import Cursor
@@ -54,6 +53,9 @@ class Keys:
     """The keys of a log. Make them with `load`."""
 
     def __init__(self, signing: bytes, tokens: bytes) -> None:
+        # A server without subscriptions never needs it, and it takes a fortieth of the time to start.
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
         self._private = Ed25519PrivateKey.from_private_bytes(signing)
         self._tokens = tokens
         public = _text(self._private.public_key().public_bytes_raw())
