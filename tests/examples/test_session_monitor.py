@@ -228,7 +228,7 @@ def test_the_page_fits_its_window(
     page: Page, origin: str, server: Serving, scheme: str, width: int, tmp_path: Path
 ) -> None:
     Feeding("feeder.py", server.url, changes=36).end()
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # one of two words
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of two words
     page.set_viewport_size({"width": width, "height": 900})
     watch(page, origin, server.url)
     wait_shown(page, 36)

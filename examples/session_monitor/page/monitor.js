@@ -13,6 +13,7 @@ const POLL_MS = 60_000; // the same for a long-poll, which the server answers af
 const TRY_STREAM_MS = 30_000; // while we poll, how often we look whether streams get through again
 const AWAY_MS = 1_000; // before we ask again a server that is away
 const OLD_SECONDS = 30; // the feeder says something every few seconds: after this, something is wrong with it
+const CHANGED_MS = 800; // how long a card stands out that has changed
 const HAPPENED = 12; // lines that tell what happened
 
 // ---- following ------------------------------------------------------------------------------------------------------
@@ -169,7 +170,6 @@ function drawSession(key, session) {
   if (!card) {
     card = $("#card").content.cloneNode(true).firstElementChild;
     card.id = key;
-    card.addEventListener("animationend", () => card.classList.remove("changed"));
     cards.set(key, card);
     $("#sessions").append(card);
   }
@@ -179,8 +179,9 @@ function drawSession(key, session) {
   put($("h3", card), session.title);
   put($(".badge", card), name(session.state));
   put($(".line", card), session.line);
-  card.classList.remove("changed");
-  requestAnimationFrame(() => card.classList.add("changed"));
+  card.classList.add("changed"); // no animation: many a second, painted frame by frame, would delay what comes next
+  clearTimeout(card.calming);
+  card.calming = setTimeout(() => card.classList.remove("changed"), CHANGED_MS);
 }
 
 function drawApprovals(waiting) {
