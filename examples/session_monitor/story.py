@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NotRequired, TypedDict
 
 State = Literal["idle", "working", "waiting", "needs-approval", "done"]
@@ -85,7 +85,7 @@ def story() -> Iterator[Change]:
     while True:
         number = str(next(numbers))
         if len(sessions) < AT_ONCE:
-            key, session = _started(next(starts))
+            key, session = f"session-{next(starts)}", _started(sessions)
             sessions[key] = session
             yield {"type": "session", "key": key, "value": session, "headers": {"operation": "insert", "txid": number}}
             continue
@@ -99,9 +99,10 @@ def story() -> Iterator[Change]:
         yield {"type": "session", "key": key, "value": sessions[key], "headers": headers}
 
 
-def _started(number: int) -> tuple[str, Session]:
-    title = TITLES[(number - 1) % len(TITLES)]
-    return f"session-{number}", {"title": title, "state": "idle", "line": LINES["idle"][0]}
+def _started(others: Mapping[str, Session]) -> Session:
+    taken = {session["title"] for session in others.values()}
+    title = next(title for title in TITLES if title not in taken)
+    return {"title": title, "state": "idle", "line": LINES["idle"][0]}
 
 
 def _next(session: Session, chance: random.Random) -> Session:
