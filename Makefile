@@ -33,7 +33,7 @@ check: lint $(VENV)/.clients ## lint, and the tests with line and branch coverag
 crash: $(VENV)/.dev ## kill -9 a writing server, CRASH_ROUNDS times (50)
 	$(BIN)/pytest -m crash -s tests/crash
 
-BENCHES ?= startup publish replay streams churn drain shutdown generator client decoder cuts drops
+BENCHES ?= startup publish replay streams churn drain shutdown generator client decoder cuts drops session_monitor
 bench: $(VENV)/.dev ## the benchmarks (BENCHES= to choose); results are kept in benchmarks/results
 	cd benchmarks && for scenario in $(BENCHES); do ../$(BIN)/python $$scenario.py || exit 1; done
 

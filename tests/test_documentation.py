@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 GENERATED = runpy.run_path(str(ROOT / "scripts" / "reference.py"))["pages"]()
 PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "benchmarks").glob("*.md"))
+PAGES += sorted((ROOT / "examples").rglob("*.md"))
 
 
 @pytest.mark.parametrize("name", sorted(GENERATED))
