@@ -14,7 +14,7 @@ tell long stories to both and compares what they say (set TAILRACE_EXAMPLES for 
 import pytest
 
 _MODULES = (
-    *("conditions", "entries", "forks", "gaps", "history", "lifetimes", "model", "pages"),
+    *("conditions", "entries", "forks", "gaps", "history", "lifetimes", "model", "model_topic", "pages"),
     *("repetition", "subject", "survival", "sweeping", "topics", "types"),
 )
 pytest.register_assert_rewrite(*[f"{__name__}.{module}" for module in _MODULES])
