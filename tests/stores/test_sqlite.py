@@ -208,7 +208,10 @@ async def test_a_closed_store_leaves_nothing_beside_its_file_but_the_lock(path: 
 
 async def test_a_closed_store_says_so(store: SqliteStore) -> None:
     await store.aclose()
-    for answer in (store.tip(), store.append([]), store.topics("**"), store.describe("a"), store.sweep("a", 0, 1)):
+    for answer in (
+        *(store.tip(), store.append([]), store.topics("**"), store.describe("a"), store.sweep("a", 0, 1)),
+        *(store.touch({"a": 1}), store.read_topic("a", Cursor(1, 0), 1)),
+    ):
         with pytest.raises(StoreClosed):
             await answer
 
