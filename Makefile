@@ -33,8 +33,9 @@ check: lint $(VENV)/.clients ## lint, and the tests with line and branch coverag
 crash: $(VENV)/.dev ## kill -9 a writing server, CRASH_ROUNDS times (50)
 	$(BIN)/pytest -m crash -s tests/crash
 
-bench: $(VENV)/.dev ## the benchmarks; results are kept in benchmarks/results
-	cd benchmarks && for scenario in startup publish replay streams churn drain generator; do ../$(BIN)/python $$scenario.py || exit 1; done
+BENCHES ?= startup publish replay streams churn drain shutdown generator client decoder cuts drops
+bench: $(VENV)/.dev ## the benchmarks (BENCHES= to choose); results are kept in benchmarks/results
+	cd benchmarks && for scenario in $(BENCHES); do ../$(BIN)/python $$scenario.py || exit 1; done
 
 versions: $(VENV)/.dev ## the streams' tests on the oldest uvicorn we take and some between
 	@sh scripts/versions $(BIN)/python
@@ -42,7 +43,7 @@ versions: $(VENV)/.dev ## the streams' tests on the oldest uvicorn we take and s
 peers: $(VENV)/.dev ## other servers to be compared with, into benchmarks/.peers (needs cc, Node.js, apt-get)
 	$(BIN)/python benchmarks/peers/setup.py
 
-SCENARIOS ?= fanout latency idle selections probe stalled storm idle_topics gzip_streams
+SCENARIOS ?= fanout latency idle selections probe stalled storm idle_topics gzip_streams embedded
 compare: $(VENV)/.dev ## Tailrace and its peers in the same run (SCENARIOS= to choose), then the page of results
 	cd benchmarks && for scenario in $(SCENARIOS); do ../$(BIN)/python $$scenario.py || exit 1; done
 	$(MAKE) plots
@@ -70,6 +71,6 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-$(VENV)/.clients: scripts/clients | $(VENV)/.dev
-	@sh scripts/clients
+$(VENV)/.clients: scripts/clients tests/conformance/durable_streams/package-lock.json | $(VENV)/.dev
+	@sh scripts/clients $(BIN)
 	@touch $@

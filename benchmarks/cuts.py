@@ -2,10 +2,10 @@
 
     python benchmarks/cuts.py [cuts]
 
-Between 8 publishers (6 asyncio, 2 of threads) on 4 topics and a server stands a proxy, which cuts each connection at a
-random byte of what is asked or answered. To hold, on memory:// and on sqlite: every event is in the log exactly once,
-each publisher's in its order. Then, without cuts: 64 concurrent `publish` on one Publisher, against 64 that send one
-request each, in the same run.
+Between 8 publishers (6 asyncio, 2 of threads) on 4 topics and a server stands a proxy, which cuts connections at a
+random byte: half of the times of what is asked, else of what is answered. To hold, on memory:// and on sqlite: every
+event is in the log exactly once, each publisher's in its order. Then, without cuts: 64 concurrent `publish` on one
+Publisher, against 64 that send one request each, in the same run.
 """
 
 from __future__ import annotations
@@ -15,27 +15,30 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 from harness import keep, payload, server
 
 from tailrace.client import Publisher, PublishLimits, SyncPublisher
-from tailrace.testing.cutter import cutting
+from tailrace.testing import Drop, Faults
 
 TOPICS, TASKS, THREADS = 4, 6, 2
 EVENTS, CONCURRENT = 20_000, 64
 OWN_REQUESTS = 4_000
 """Fewer of these, since each takes longer."""
+REQUEST_BYTES, ANSWER_BYTES = (0, 800), (0, 1_500)
+"""Where requests and answers are cut, if they are so long: most pass, else the publishers' waits grow."""
 
 
-async def publish_until_cut(url: str, name: int, cutter) -> Counter[str]:
-    """Publish to all topics until the last cut; how many events, by topic."""
+async def publish_until(over: Callable[[], bool], url: str, name: int) -> Counter[str]:
+    """Publish to all topics until it is over; how many events, by topic."""
     published: Counter[str] = Counter()
     async with Publisher(url) as publisher:
 
         async def one(topic: str) -> None:
-            while cutter.left > 0:
+            while not over():
                 number = published[topic]
                 await publisher.publish_many(topic, [[name, number + more] for more in range(1 + number % 3)])
                 published[topic] += 1 + number % 3
@@ -44,9 +47,9 @@ async def publish_until_cut(url: str, name: int, cutter) -> Counter[str]:
     return published
 
 
-def publish_from_thread(publisher: SyncPublisher, name: int, cutter) -> Counter[str]:
+def publish_from_thread(over: Callable[[], bool], publisher: SyncPublisher, name: int) -> Counter[str]:
     published: Counter[str] = Counter()
-    while cutter.left > 0:
+    while not over():
         topic = f"cuts/{sum(published.values()) % TOPICS}"
         publisher.publish(topic, [name, published[topic]])
         published[topic] += 1
@@ -78,13 +81,21 @@ def history(port: int, topic: str) -> list[list[int]]:
 
 
 async def cut(port: int, cuts: int) -> tuple[float, list[Counter[str]]]:
-    async with cutting("127.0.0.1", port, cuts) as cutter:
-        url = f"http://127.0.0.1:{cutter.port}"
+    half = cuts // 2
+    with Faults(f"http://127.0.0.1:{port}", seed=1) as faults:
+        faults.set(
+            Drop(after_bytes=REQUEST_BYTES, connections=half, of="request"),
+            Drop(after_bytes=ANSWER_BYTES, connections=cuts - half),
+        )
+
+        def over() -> bool:
+            return faults.cuts >= cuts
+
         began = time.perf_counter()
-        with SyncPublisher(url) as for_threads:
-            tasks = [publish_until_cut(url, name, cutter) for name in range(TASKS)]
+        with SyncPublisher(faults.url) as for_threads:
+            tasks = [publish_until(over, faults.url, name) for name in range(TASKS)]
             threads = [
-                asyncio.to_thread(publish_from_thread, for_threads, TASKS + name, cutter) for name in range(THREADS)
+                asyncio.to_thread(publish_from_thread, over, for_threads, TASKS + name) for name in range(THREADS)
             ]
             published = await asyncio.gather(*tasks, *threads)
     return time.perf_counter() - began, published
@@ -146,7 +157,7 @@ def threads(port: int) -> float:
 
 def main() -> None:
     cuts = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
-    figures: dict[str, float | int | str] = {}
+    figures: dict[str, float | int | str] = {"proxy": "Faults, half of the cuts within requests"}
     for store in ("memory", "sqlite"):
         with server(store) as running:
             seconds, published = asyncio.run(cut(running.port, cuts))

@@ -3,31 +3,38 @@
     python benchmarks/drops.py [cuts] [retry milliseconds]
 
 To reach: nothing lost or doubled, mean time to resume under 1 s, nobody needs help. A real server (memory), a proxy
-that resets each connection after a random number of bytes, counted both ways, and subscriptions of asyncio and of
-threads, while events flow. Time to resume: from the drop to an open stream (or poll), waits and failed attempts
-included; `retry:` is the server's default, 2000 ms, unless another is given.
+that resets connections after a random number of bytes, of the request or, most times, of the answer, and subscriptions
+of asyncio and of threads, while events flow. Time to resume: from the drop to an open stream (or poll), waits and
+failed attempts included; `retry:` is the server's default, 2000 ms, unless another is given.
 """
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
-import random
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 
 import httpx2
 from harness import keep, percentile, server
 
 from tailrace.client import Received, State, Subscription, SyncSubscription
-from tailrace.testing.cutter import cutting
+from tailrace.testing import Drop, Faults
 
 ASYNC_READERS, SYNC_READERS = 120, 40
 EVENTS_A_SECOND = 20
-MOST_BYTES = 8_000
+ANSWER_BYTES, REQUEST_BYTES = (0, 8_000), (0, 4_000)
+"""Where answers and requests are cut, if they are so long: most streams open, and one request of ten or so is cut."""
+REQUEST_SHARE = 0.05
+"""How many of the cuts are within requests."""
+LOOK_SECONDS = 0.05
 HELP_SECONDS = 60.0
 """A reader that is not level so long after the last cut needed help."""
 DEFAULT_RETRY = 2000
@@ -71,19 +78,50 @@ def read_in_thread(url: str, watch: Watch, last: threading.Event, total: list[in
                 return
 
 
-async def publish(url: str, cuts_left: object, total: list[int]) -> None:
+async def publish(url: str, over: Callable[[], bool], total: list[int]) -> None:
     async with httpx2.AsyncClient(base_url=url) as http:
-        while cuts_left.left > 0:  # type: ignore[attr-defined]  # a Cutter
+        while not over():
             (await http.post("/api/v1/topics/drops/events", json=total[0])).raise_for_status()
             total[0] += 1
             await asyncio.sleep(1 / EVENTS_A_SECOND)
 
 
+def cut(port: int, cuts: int, told: Connection) -> None:
+    """The proxy, in a process of its own, so that it does not take the interpreter from the readers.
+
+    It says where it listens, then that the last cut was made, and stays until it is told to go.
+    """
+    of_requests = round(cuts * REQUEST_SHARE)
+    with Faults(f"http://127.0.0.1:{port}") as faults:
+        faults.set(
+            Drop(after_bytes=REQUEST_BYTES, connections=of_requests, of="request"),
+            Drop(after_bytes=ANSWER_BYTES, connections=cuts - of_requests),
+        )
+        told.send(faults.url)
+        while faults.cuts < cuts:
+            time.sleep(LOOK_SECONDS)
+        told.send(faults.cuts)
+        told.recv()
+
+
+@contextmanager
+def cutting(port: int, cuts: int) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """The URL of a proxy before a port of this machine, and whether it has made all its cuts."""
+    spawning = multiprocessing.get_context("spawn")
+    heard, told = spawning.Pipe()
+    process = spawning.Process(target=cut, args=(port, cuts, told))
+    process.start()
+    try:
+        yield heard.recv(), heard.poll
+    finally:
+        heard.send("go")
+        process.join()
+
+
 async def run(port: int, cuts: int) -> tuple[list[Watch], int, int]:
     watches = [Watch() for _ in range(ASYNC_READERS + SYNC_READERS)]
     last, total = threading.Event(), [0]
-    async with cutting("127.0.0.1", port, cuts, most_bytes=MOST_BYTES, seed=random.randrange(10**6)) as cutter:
-        url = f"http://127.0.0.1:{cutter.port}"
+    with cutting(port, cuts) as (url, over):
         loop = asyncio.get_running_loop()
         pool = ThreadPoolExecutor(SYNC_READERS)
         readers = [asyncio.ensure_future(read(url, watch, last, total)) for watch in watches[:ASYNC_READERS]]
@@ -91,16 +129,15 @@ async def run(port: int, cuts: int) -> tuple[list[Watch], int, int]:
             loop.run_in_executor(pool, read_in_thread, url, watch, last, total)  # type: ignore[misc]  # a future as well
             for watch in watches[ASYNC_READERS:]
         ]
-        await publish(f"http://127.0.0.1:{port}", cutter, total)
+        await publish(f"http://127.0.0.1:{port}", over, total)
+        total[0] += 1  # before `last`: a thread that reads would think the one before to be the last
         last.set()
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-            total[0] += 1
             await http.post("/api/v1/topics/drops/events", json=total[0] - 1)
         done, pending = await asyncio.wait(readers, timeout=HELP_SECONDS)
         helped = len(pending) + sum(reader.exception() is not None for reader in done)
         for reader in pending:
             reader.cancel()
-        await asyncio.sleep(1.0)  # the proxy's connections end after their readers
     return watches, total[0], helped
 
 
@@ -118,6 +155,8 @@ def main() -> None:
     keep("drops", {
         "retry:, ms": retry,
         "forced drops": cuts,
+        "of them within requests": round(cuts * REQUEST_SHARE),
+        "proxy": "Faults, in a process of its own",
         "events published": total,
         "readers, asyncio": ASYNC_READERS,
         "readers, threads": SYNC_READERS,

@@ -100,10 +100,10 @@ def request_bytes(method: str, path: str, body: bytes = b"", **headers: str) -> 
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def stream(port: int, query: str) -> socket.socket:
+def stream(port: int, query: str, *, path: str = "/api/v1/events/stream") -> socket.socket:
     """Open a stream and read its headers and its `tailrace.open`."""
     opened = socket.create_connection(("127.0.0.1", port))
-    opened.sendall(request_bytes("GET", f"/api/v1/events/stream?{query}"))
+    opened.sendall(request_bytes("GET", f"{path}?{query}"))
     received = b""
     while b"tailrace.open" not in received:
         data = opened.recv(65536)
@@ -128,7 +128,8 @@ def percentile(values: list[float], share: float) -> float:
 def keep(scenario: str, figures: dict[str, float | int | str]) -> None:
     """Print figures and keep them, with machine and date."""
     for name, value in figures.items():
-        print(f"  {name:44} {value:>12,.4g}" if isinstance(value, float) else f"  {name:44} {value:>12,}")
+        form = {float: ">12,.4g", int: ">12,", str: ">12"}[type(value)]
+        print(f"  {name:44} {value:{form}}")
     append(scenario, figures)
 
 

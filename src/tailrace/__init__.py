@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tailrace.errors import TailraceError
     from tailrace.log.limits import LogLimits
     from tailrace.log.store import TopicInfo
-    from tailrace.work import Work, current_work
+    from tailrace.work import Work, WorkStatistics, current_work
 
 __all__ = [
     "Attributes",
@@ -58,6 +58,7 @@ __all__ = [
     "TopicConfig",
     "TopicInfo",
     "Work",
+    "WorkStatistics",
     "current_work",
     "draft",
 ]
@@ -87,6 +88,7 @@ _WHERE: Final = {
     "TopicConfig": "tailrace.core.retention",
     "TopicInfo": "tailrace.log.store",
     "Work": "tailrace.work",
+    "WorkStatistics": "tailrace.work",
     "current_work": "tailrace.work",
     "draft": "tailrace.core.drafting",
 }

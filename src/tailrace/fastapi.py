@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from tailrace.core.grant import Grant
 from tailrace.doors.describe.operations import operation
+from tailrace.doors.native.publish import API
 from tailrace.doors.native.routes import ADDRESSES
 from tailrace.embedded.doors import READ_EVERYTHING
 from tailrace.embedded.log import EventLog
@@ -74,7 +75,7 @@ def events_router(
                 response_class=Response,
                 response_model=None,
                 include_in_schema=method in _DOCUMENTED,
-                openapi_extra=operation(address.path, method) if method in _DOCUMENTED else None,
+                openapi_extra=operation(API + address.path, method) if method in _DOCUMENTED else None,
             )
     return router
 

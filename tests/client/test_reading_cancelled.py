@@ -166,18 +166,23 @@ async def _first(number: int, cancelled: int, work: Awaitable[object]) -> object
 
 @pytest.mark.parametrize("kind", ["subscription", "source"])
 async def test_a_loop_that_is_left_leaves_nothing_behind(server: Running, kind: str) -> None:
+    seen: list[object] = []
+
     async def leave() -> None:
         if kind == "subscription":
-            async for _ in Subscription(server.url, "a", start="earliest"):
+            async for event in Subscription(server.url, "a", start="earliest"):
+                seen.append(event)
                 break
         else:
-            async for _ in EventSource(f"{server.url}/api/v1/events/stream?topics=a&from=earliest"):
+            async for told in EventSource(f"{server.url}/api/v1/events/stream?topics=a&from=earliest"):
+                seen.append(told)
                 break
 
     await leave()
     async with nothing_left():
         for _ in range(3):
             await leave()
+    assert len(seen) == 4, "each got as far as the first event"
 
 
 async def test_a_wait_that_ran_out_of_time_loses_nothing(server: Running) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.core.position import Cursor
-from tailrace.errors import InvalidCursor
+from tailrace.core.position import Cursor, start_text
+from tailrace.errors import InvalidCursor, InvalidParameter
 
 numbers = st.integers(0, 2**63 - 1)
 
@@ -51,3 +52,10 @@ def test_a_long_text_is_not_repeated_in_full() -> None:
     with pytest.raises(InvalidCursor) as caught:
         Cursor.parse("x" * 10_000)
     assert len(caught.value.sentence) < 200
+
+
+def test_where_to_start_is_a_text_or_a_moment_with_its_offset() -> None:
+    assert start_text("earliest") == "earliest"
+    assert start_text(datetime(2026, 11, 21, tzinfo=UTC)) == "2026-11-21T00:00:00+00:00"
+    with pytest.raises(InvalidParameter, match="2026-11-21T00:00:00 is a time without an offset"):
+        start_text(datetime(2026, 11, 21))  # noqa: DTZ001 - that is the point

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tailrace.core.event import Event
 from tailrace.core.filter import Filter
 from tailrace.core.selection import MAX_TOPICS, Selection
-from tailrace.errors import InvalidEvent, InvalidPattern
+from tailrace.errors import InvalidEvent, InvalidParameter, InvalidPattern
 
 names = st.sampled_from(["a", "b", "a/b", "b/a", "$x", "$x/a"])
 patterns = st.one_of(names, st.sampled_from(["*", "**", "a/*", "a/**", "**/a", "$x/*", "$x/**"]))
@@ -181,3 +181,18 @@ def test_bad_patterns_and_types_are_refused() -> None:
         Selection(within=["a*"])
     with pytest.raises(InvalidEvent):
         Selection(types=["tailrace.open"])
+
+
+def test_what_people_write_becomes_a_selection() -> None:
+    assert Selection.of() == Selection()
+    rule = {"path": "/n", "gt": 1}
+    written = Selection.of(("a",), ["x"], ["t"], rule)
+    assert written == Selection(["a"], ["x"], ["t"], Filter.parse(rule))
+    assert written == Selection.of(["a"], ["x"], ["t"], '{"path": "/n", "gt": 1}')
+    assert written == Selection.of(["a"], ["x"], ["t"], Filter.parse(rule))
+
+
+@pytest.mark.parametrize("name", ["types", "tags"])
+def test_a_text_where_a_list_belongs_is_refused_and_not_taken_letter_by_letter(name: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"{name} is the text 'xyz': give a list of texts"):
+        Selection.of(["a"], **{name: "xyz"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, HTTPException
@@ -123,16 +124,21 @@ def with_middleware(app: FastAPI) -> FastAPI:
     return app
 
 
-def make_starlette() -> Starlette:
-    """A Starlette application whose log everybody may read."""
+def make_starlette(*, own_lifespan: bool = False) -> Starlette:
+    """A Starlette application whose log everybody may read. `own_lifespan`: it is the one that opens the log."""
     log = EventLog(URL)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with log:
+            yield
 
     async def say(request: Request) -> JSONResponse:
         receipt = await log.publish("news", request.query_params["text"])
         return JSONResponse({"cursor": receipt.last})
 
     routes = [Mount("/live", routes=event_routes(log)), Route("/say", say, methods=["POST"])]
-    return Starlette(routes=routes, lifespan=log.lifespan)
+    return Starlette(routes=routes, lifespan=lifespan if own_lifespan else log.lifespan)
 
 
 plain = make_fastapi()
@@ -140,6 +146,7 @@ fast = make_fastapi(full_speed=True)
 crowded = with_middleware(make_fastapi())
 crowded_fast = with_middleware(make_fastapi(full_speed=True))
 starlette = make_starlette()
+own_lifespan = make_starlette(own_lifespan=True)
 gathering = make_fastapi()
 gathering.add_middleware(Gathering)
 gathering.add_middleware(Slow)

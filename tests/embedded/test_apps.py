@@ -78,7 +78,7 @@ def test_several_workers_share_one_log(tmp_path: Path) -> None:
             httpx2.post(f"{running.url}/say/ann", params={"text": f"{number}!"}, timeout=30)
         for stream in streams:
             for number in range(8):
-                stream.wait_for(f"data: {number}!")
+                assert stream.wait_for(f"data: {number}!") == f"data: {number}!"
 
 
 @pytest.mark.parametrize("app", ["plain", "fast"])
@@ -127,7 +127,7 @@ def test_threads_publish_through_the_synchronous_face(plain: Served) -> None:
     stream = Listening(plain.url + STREAM, headers=ANN)
     stream.wait_for("tailrace.open")
     httpx2.post(f"{plain.url}/say-in-a-thread/ann", params={"text": "from a thread"})
-    stream.wait_for("data: from a thread")
+    assert stream.wait_for("data: from a thread") == "data: from a thread"
 
 
 def test_the_applications_own_document_describes_the_api(plain: Served) -> None:
@@ -180,8 +180,9 @@ def test_a_middleware_that_changes_streams_is_named_and_not_passed_by(tmp_path: 
     assert "Shouting changes what streams send" in running.output
 
 
-def test_a_starlette_application_has_the_same(tmp_path: Path) -> None:
-    with served("uvicorn", "starlette", tmp_path) as running:
+@pytest.mark.parametrize("app", ["starlette", "own_lifespan"])
+def test_a_starlette_application_has_the_same(app: str, tmp_path: Path) -> None:
+    with served("uvicorn", app, tmp_path) as running:
         stream = Listening(f"{running.url}/live/events/stream?topics=news")
         stream.wait_for("tailrace.open")
         httpx2.post(f"{running.url}/say", params={"text": "hello"})

@@ -125,7 +125,7 @@ async def test_opening_that_is_cancelled_leaves_the_file_free(shared: bool, tmp_
         await until(lambda: asyncio.all_tasks() <= before)
         gc.collect()
         async with log:
-            await log.publish("a", turns)
+            assert (await log.publish("a", turns)).count == 1
     await log.aclose()
     await until(lambda: asyncio.all_tasks() <= before)
 

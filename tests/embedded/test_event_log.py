@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tailrace import Condition, Cursor, EventLog, Missing, Received, Retention, Selection, TopicConfig, draft
+from tailrace.embedded.history import PAGES_MAX
 from tailrace.errors import (
     ConditionFailed,
     Draining,
@@ -25,6 +26,7 @@ from tailrace.errors import (
     TopicClosed,
     WrongLoop,
 )
+from tailrace.log.limits import LogLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -175,6 +177,23 @@ async def test_history_comes_in_pages(log: EventLog) -> None:
         await log.read("a", limit=0)
 
 
+async def test_a_read_that_ends_with_the_log_has_no_more(log: EventLog) -> None:
+    await log.publish_many("a", [1, 2])
+    await log.publish("b", 3)
+    await log.close_topic("a")
+    assert [(await log.read("a", limit=limit)).more for limit in (1, 2, 3)] == [True, False, False]
+    assert not (await log.read("b", limit=1)).more
+
+
+async def test_a_read_looks_through_so_many_pages_and_says_that_there_is_more() -> None:
+    async with EventLog("memory://", limits=LogLimits(page_events=1)) as log:
+        await log.publish_many("a", list(range(PAGES_MAX + 2)))
+        first = await log.read("a", limit=1000)
+        rest = await log.read("a", after=first.next, limit=1000)
+    assert (len(first.events), first.more) == (PAGES_MAX, True)
+    assert (len(rest.events), rest.more) == (2, False)
+
+
 async def test_topics_are_configured_described_and_listed(log: EventLog) -> None:
     config = TopicConfig(retention=Retention(max_events=5))
     assert (await log.configure("new", config)).config == config
@@ -198,6 +217,21 @@ async def test_after_a_drain_nothing_is_published_and_subscriptions_end(log: Eve
     assert await waiting == []
     with pytest.raises(Draining, match="nothing more can be published here"):
         await log.publish("a", 1)
+
+
+async def test_a_subscription_whose_reader_is_busy_while_the_log_is_closed_ends_when_it_next_asks() -> None:
+    async with EventLog("memory://") as log:
+        await log.publish_many("a", [1, 2])
+        events = log.subscribe("a", start="earliest")
+        assert await take(events, 1) == [1]
+    assert await take(events, 2) == [2]
+
+
+async def test_a_subscription_that_never_began_says_that_the_log_is_closed() -> None:
+    async with EventLog("memory://") as log:
+        events = log.subscribe("a")
+    with pytest.raises(StoreClosed, match="open it again"):
+        await anext(events)
 
 
 async def test_it_can_be_opened_again_and_nested(tmp_path: Path) -> None:
@@ -262,7 +296,7 @@ async def test_data_may_be_anything_that_json_can_say(log: EventLog) -> None:
     [
         ({"topics": ["a b,"]}, InvalidPattern, "cannot be part of one"),
         ({"types": "x"}, InvalidParameter, "types is the text 'x': give a list"),
-        ({"start": datetime(2026, 1, 1)}, InvalidParameter, "has no time zone"),  # noqa: DTZ001 - that is the point
+        ({"start": datetime(2026, 1, 1)}, InvalidParameter, "without an offset"),  # noqa: DTZ001 - that is the point
     ],
 )
 async def test_a_subscription_that_cannot_be_is_refused_at_once(

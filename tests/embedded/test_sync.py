@@ -45,6 +45,15 @@ def test_a_subscription_waits_for_what_another_thread_publishes(log: SyncEventLo
         assert events.statistics() == (2, 0, 0)
 
 
+def test_a_subscription_whose_reader_is_busy_while_the_log_is_closed_ends() -> None:
+    with SyncEventLog("memory://") as log:
+        log.publish_many("a", [1, 2])
+        events = log.subscribe("a", start="earliest")
+        next(events)
+    assert [item.json() for item in events if isinstance(item, Received)] == [2]
+    events.close()
+
+
 def test_statistics_and_cursor_are_of_what_was_handed_out(log: SyncEventLog) -> None:
     receipt = log.publish_many("a", [1, 2, 3])
     events = log.subscribe("a", start="earliest")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -16,6 +17,7 @@ from tailrace.server.config import AccessSettings, Settings
 from tailrace.server.run import Running
 from tailrace.testing.server import running_server
 
+WAIT_SECONDS = 20.0
 HEAD = b"POST /api/v1/topics/%b/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -117,8 +119,10 @@ def test_a_client_that_wants_to_be_asked_for_the_body_is(server: Running) -> Non
 def test_a_client_that_goes_before_its_answer_has_published(server: Running) -> None:
     with closing(Wire(server.url)) as wire:
         wire.send(request(b"gone", b"1"))
-    while kept(server, "gone") != [1]:
-        pass
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not kept(server, "gone") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert kept(server, "gone") == [1]
 
 
 def test_with_other_origins_allowed_everything_goes_through_what_answers_them() -> None:

@@ -170,9 +170,10 @@ def test_a_client_that_wants_no_other_answer_is_closed_after_the_stream(server: 
 def test_a_proxy_that_speaks_http_1_0_gets_the_stream(server: Running) -> None:
     with closing(Wire(server.url)) as wire:
         wire.send((STREAM % b"old").replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert wire.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK")
         wire.until(b"tailrace.open")
         publish(server.url, "old", 5)
-        wire.until(b"data: 5\n")
+        assert wire.until(b"data: 5\n").endswith(b"data: 5\n")
 
 
 def test_head_is_answered_without_a_stream(server: Running) -> None:

@@ -111,16 +111,20 @@ async def test_a_process_that_does_not_want_to_end_is_killed(
 
 
 async def test_a_start_is_broken_off_when_the_server_is_told_to_stop() -> None:
-    stop, begun = asyncio.Event(), asyncio.Event()
+    stop, begun, broken_off = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def start() -> None:
         begun.set()
-        await asyncio.Future()
+        try:
+            await asyncio.Future()
+        finally:
+            broken_off.set()
 
     starting = asyncio.create_task(supervisor._unless(stop, start()))
     await begun.wait()
     stop.set()
     await starting
+    assert broken_off.is_set()
 
 
 def test_a_folder_that_is_too_deep_for_a_socket_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -231,8 +231,15 @@ def test_metrics_of_any_worker_speak_for_all(server: Server) -> None:
         "tailrace_publish_seconds_count": 12,
         "tailrace_log_position": 13,
     }
+    seen: dict[str, float] = {}
+
+    def all_told() -> bool:
+        seen.update({name: server.metric(name) for name in told})
+        return seen == told
+
     for _ in range(8):  # whichever worker answers; one that is slow is left out, and tells the next time
-        wait_for(lambda: {name: server.metric(name) for name in told} == told)
+        wait_for(all_told)
+        assert seen == told
     for stream in streams:
         stream.close()
 
@@ -273,6 +280,7 @@ def test_no_process_outlives_a_supervisor_that_is_killed(server: Server) -> None
     children = server.children()
     server.process.kill()
     wait_for(lambda: not alive(children))
+    assert alive(children) == []
 
 
 def refused(*options: str) -> str:

@@ -56,6 +56,7 @@ def test_every_reader_inflates_exactly_its_pages(steps: list[tuple]) -> None:
                 for reader in readers:
                     reader.inside = reader.inside or opens
                     reader.read(packed if reader.inside else stored(data), data)
+    assert [reader.got for reader in readers] == [reader.sent for reader in readers]
 
 
 def test_a_stream_is_joinable_at_its_start_and_after_it_was_asked_for() -> None:

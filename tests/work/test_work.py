@@ -9,7 +9,7 @@ import pytest
 
 from tailrace.core.event import Draft
 from tailrace.errors import InvalidEvent, TopicClosed, WrongLoop
-from tailrace.work import Work
+from tailrace.work import Work, WorkStatistics
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +49,30 @@ async def test_work_is_told_from_start_to_result() -> None:
         ("work.completed", {"result": {"rows": 10}}),
     ]
     assert log.keys == {work.key}
+
+
+async def test_statistics_are_what_has_been_told() -> None:
+    log = Recorder()
+    async with log.work() as work:
+        assert work.statistics() == WorkStatistics(None, None, events=1, chunks=0)
+        await work.stage("store")
+        await work.progress(40)
+        await work.chunk("Hel")
+        assert work.statistics() == WorkStatistics("store", 40, events=4, chunks=1)
+        face = work.threadsafe()
+        await asyncio.to_thread(face.chunk, "lo")
+        assert face.statistics() == WorkStatistics("store", 40, events=5, chunks=2)
+    assert work.statistics().events == 6, "its end, too"
+
+
+async def test_what_was_not_stored_is_not_counted() -> None:
+    async def refuse(draft: Draft) -> None:
+        raise TopicClosed("no more")
+
+    work = Work(refuse, "jobs/1", "import")
+    with pytest.raises(TopicClosed):
+        await work.progress(40)
+    assert work.statistics() == WorkStatistics(None, None, events=0, chunks=0)
 
 
 async def test_an_exception_fails_the_work_and_is_raised_again() -> None:

@@ -1,4 +1,7 @@
-"""A FastAPI application with a log of its own, in memory; with TAILRACE_FULL_SPEED its streams are handed over."""
+"""A FastAPI application with a log of its own, in memory or where TAILRACE_LOG says.
+
+With TAILRACE_FULL_SPEED its streams are handed over.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from fastapi import FastAPI, Request
 from tailrace import EventLog
 from tailrace.fastapi import events_router
 
-log = EventLog("memory://")
+log = EventLog(os.environ.get("TAILRACE_LOG", "memory://"))
 app = FastAPI()
 app.include_router(events_router(log, full_speed="TAILRACE_FULL_SPEED" in os.environ))
 

@@ -74,6 +74,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
     ] = None,
     insecure: Annotated[bool | None, typer.Option("--insecure", help="Listen beyond loopback without keys.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that serve the port (default: 1; Linux).")] = None,
+    durable_streams_long_poll_seconds: Annotated[
+        float | None, typer.Option(help="How long a Durable Streams long-poll waits (default: 30).")
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(case_sensitive=False, help="What is logged.")
     ] = "warning",
@@ -84,7 +87,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
     from tailrace.server.config import load
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    flags = {"host": host, "port": port, "store": store, "insecure": insecure, "workers": workers}
+    flags: dict[str, object] = {
+        "host": host,
+        "port": port,
+        "store": store,
+        "insecure": insecure,
+        "workers": workers,
+        "durable_streams.long_poll_seconds": durable_streams_long_poll_seconds,
+    }
     settings = load(flags, os.environ, config)
 
     def ready(url: str) -> None:

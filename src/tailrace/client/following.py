@@ -22,6 +22,7 @@ from tailrace.client.fallback import CHOICES, Choice, Fallback, Transport
 from tailrace.client.machine import Machine, Surroundings
 from tailrace.client.reconnect import Drained, Dropped, Ended, Garbled, Happened, Opened, Reconnect
 from tailrace.core.filter import Filter
+from tailrace.core.position import start_text
 from tailrace.core.received import Missing, Received
 from tailrace.core.selection import Selection
 from tailrace.errors import InvalidEvent, InvalidParameter
@@ -63,18 +64,8 @@ class Wanted:
             raise InvalidParameter(f"heartbeat is {self.heartbeat!r}: give the seconds between two comments.")
         if self.transport not in CHOICES:
             raise InvalidParameter(f"transport is {self.transport!r}: give one of {', '.join(CHOICES)}.")
-        given = self.filter
-        parsed = given if given is None or isinstance(given, Filter) else Filter.parse(given)
-        object.__setattr__(self, "selection", Selection(self.topics or ("**",), self.types, self.tags, parsed))
-        object.__setattr__(self, "start_text", _start_text(self.start))
-
-
-def _start_text(start: str | datetime) -> str:
-    if not isinstance(start, datetime):
-        return start
-    if start.tzinfo is None:
-        raise InvalidParameter("start is a datetime without an offset: give one with it, as datetime.now(UTC) has.")
-    return start.isoformat()
+        object.__setattr__(self, "selection", Selection.of(self.topics, self.types, self.tags, self.filter))
+        object.__setattr__(self, "start_text", start_text(self.start))
 
 
 class Following(Machine[Followed]):

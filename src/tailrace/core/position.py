@@ -6,14 +6,17 @@ up to and including this position"; reading after it is exclusive.
 
 Position 0 is the beginning, whatever has been removed since: reading from it is never a gap. The birth of a log
 takes position 1, so that the tail of an empty log is not 0 and a reader that waits there can be told of a gap.
+
+Where to start is said with a cursor, or by words and times that only the log itself can turn into one.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final, NamedTuple
 
-from tailrace.errors import InvalidCursor
+from tailrace.errors import InvalidCursor, InvalidParameter
 
 BIRTH: Final = 1
 """The position that the birth of a log takes; the first event comes after it."""
@@ -43,3 +46,14 @@ class Cursor(NamedTuple):
         if epoch > _LARGEST or position > _LARGEST:
             raise InvalidCursor(f"{text[:64]!r} is not a cursor of any log: its numbers are too large.")
         return cls(epoch, position)
+
+
+def start_text(start: str | datetime) -> str:
+    """Where to start, as the log is asked for it. Raises InvalidParameter for a datetime without an offset."""
+    if not isinstance(start, datetime):
+        return start
+    if start.tzinfo is None:
+        raise InvalidParameter(
+            f"{start.isoformat()} is a time without an offset: give one with it, as datetime.now(UTC) has."
+        )
+    return start.isoformat()

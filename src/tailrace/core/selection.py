@@ -7,16 +7,16 @@ and types are any-of, tags are all-of. An empty `types` or `tags` asks for nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from tailrace.core.event import Event, check_type
 from tailrace.core.filter import Filter
 from tailrace.core.topic import check_pattern, is_pattern, matcher
-from tailrace.errors import InvalidPattern
+from tailrace.errors import InvalidParameter, InvalidPattern
 
 MAX_TOPICS: Final = 1_000
 """The most topics and patterns in one selection."""
@@ -53,6 +53,24 @@ class Selection:
         self._matchers = tuple(matcher(pattern) for pattern in self.topics)
         self._within = tuple(matcher(pattern) for pattern in self.within)
         self._includes: dict[str, bool] = {}
+
+    @classmethod
+    def of(
+        cls,
+        topics: Iterable[str] = (),
+        types: Iterable[str] = (),
+        tags: Iterable[str] = (),
+        filter: Filter | Mapping[str, object] | str | None = None,  # noqa: A002 - as above
+    ) -> Self:
+        """A selection from what people write: no topics are all of them, and a filter may still be JSON.
+
+        Raises InvalidParameter for a text where a list belongs, too.
+        """
+        for name, value in (("types", types), ("tags", tags)):
+            if isinstance(value, str):
+                raise InvalidParameter(f"{name} is the text {value[:64]!r}: give a list of texts.")
+        parsed = filter if filter is None or isinstance(filter, Filter) else Filter.parse(filter)
+        return cls(topics or ("**",), types, tags, parsed)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Selection) and self.key == other.key

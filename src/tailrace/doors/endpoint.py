@@ -7,6 +7,7 @@ mounted in anybody's Starlette or FastAPI application.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
@@ -23,16 +24,26 @@ NOBODY = Grant("nobody")
 
 
 class Endpoint:
-    """Calls a resource with the caller's grant. `access` None: open to all, and grants nothing (probes)."""
+    """Calls a resource with the caller's grant. `access` None: open to all, and grants nothing (probes).
 
-    def __init__(self, resource: Resource, access: Access | None, metrics: Metrics) -> None:
+    `headers` are on every answer.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        access: Access | None,
+        metrics: Metrics,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self._headers = headers
         self._resource = resource
         self._access = access
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error becomes a problem document, if nothing has been sent."""
-        started = Started(send)
+        started = Started(send, self._headers)
         try:
             grant = NOBODY if self._access is None else self._access.grant(scope)
             call = Call(scope, receive, started, grant)
@@ -48,6 +59,10 @@ class Endpoint:
     async def _fail(self, error: TailraceError, started: Started, scope: Scope) -> None:
         self._metrics.refused(error.code, error.status)
         if not started.begun:
-            await answer_problem(started, error, head=scope["method"] == "HEAD")
+            await self._answer_error(error, started, head=scope["method"] == "HEAD")
         elif error.status >= 500:
             logger.warning("a response was cut short: %s", error.sentence)
+
+    async def _answer_error(self, error: TailraceError, started: Started, *, head: bool) -> None:
+        """A problem document; a door whose protocol has another form for errors says so here."""
+        await answer_problem(started, error, head=head)

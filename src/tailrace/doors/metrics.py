@@ -11,7 +11,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -23,9 +22,6 @@ from tailrace.log.store import Receipt
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-ConnectKind = Literal["first", "resumed", "gap"]
-
-
 AskOthers = Callable[[], Awaitable[Sequence[bytes]]]
 """What the other processes that serve the same port tell (`Metrics.told`). Raises Unavailable if nobody can ask."""
 

@@ -58,7 +58,7 @@ class ScopeAccess:
 class Doors:
     """What answers at the addresses of `doors/native/routes.py: ADDRESSES`, in the event loop of `log`.
 
-    `stopping` is called when the server is told to stop.
+    `stopping` is called when the server is told to stop, for which they listen from the start.
     """
 
     def __init__(self, log: Log, limits: DoorLimits, stopping: Callable[[], None]) -> None:
@@ -79,13 +79,11 @@ class Doors:
         return len(self.streams)
 
     async def begin(self, app: object) -> None:
-        """The application starts: listen for its end, and say what of it would hold streams back."""
-        self._signals.listen()
+        """The application starts: say what of it would hold streams back."""
         await warn_of_buffering(app)
 
     async def answer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request to one of the addresses; its grant is in the scope."""
-        self._signals.listen()
         await self._endpoints[name](scope, receive, send)
 
     # ---- streams ------------------------------------------------------------------------------------------

@@ -18,14 +18,12 @@ NOT_OPEN: Final = (
 class Guard:
     """Stands before an open log. `log` is None before it is opened, and again once it is closed.
 
-    `stopping`: the server around it is told to stop, so readers end; requests under way may still publish. `draining`:
-    nobody may.
+    `draining`: nobody may publish any more.
     """
 
     def __init__(self) -> None:
         self.log: Log | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.stopping: bool = False
         self.draining: bool = False
         self.closed: bool = False
 
@@ -33,7 +31,6 @@ class Guard:
         """The log is open, in the running event loop."""
         self.log = log
         self.loop = asyncio.get_running_loop()
-        self.stopping = False
         self.draining = False
         self.closed = False
 
@@ -61,9 +58,3 @@ class Guard:
         if self.draining:
             raise Draining("The log is draining: nothing more can be published here; the next process will take it.")
         return log
-
-    def reader(self) -> Log | None:
-        """The log, to read on; None once readers are to end. Raises NotOpen or WrongLoop."""
-        if self.stopping or self.draining or self.closed:
-            return None
-        return self.require()

@@ -28,16 +28,20 @@ class History(NamedTuple):
 
 async def read_history(log: Log, selection: Selection, after: str, limit: int) -> History:
     """At most `limit` events after a place in the log."""
-    cursor = await starting_at(after, log)
-    reading = log.reading(cursor)
+    reading = log.reading(await starting_at(after, log))
     events: list[Received] = []
     gap: Gap | None = None
+
+    def answer(*, more: bool) -> History:
+        return History(events, str(reading.cursor), more, missing_of(gap) if gap else None)
+
     for _ in range(PAGES_MAX):
         before = reading.cursor
         page = reading.take(await log.read(selection, before, min(limit - len(events), log.limits.page_events)))
         gap = gap or page.gap
         events += [received_of(event, page.last.epoch) for event in page.events]
-        if len(events) >= limit or page.last == before or page.closed:
+        if page.closed or page.last == before:  # looked through to the end
+            return answer(more=False)
+        if len(events) >= limit:
             break
-    more = reading.cursor.position < log.tail.last and bool(len(events) >= limit or reading.cursor != before)
-    return History(events, str(reading.cursor), more, missing_of(gap) if gap else None)
+    return answer(more=reading.cursor < log.tail.tip)

@@ -23,6 +23,7 @@ from tailrace.core.condition import Condition
 from tailrace.core.drafting import Attributes, draft
 from tailrace.core.event import Draft
 from tailrace.core.filter import Filter
+from tailrace.core.position import start_text
 from tailrace.core.receipt import Receipt
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
@@ -135,7 +136,7 @@ class EventLog:
         """
         log = self._guard.require()
         self._guard.draining = True
-        log.wakeup.wake_all(log.tail.tip)  # those who wait see that it is over
+        log.end_readers()
         if self._doors is not None:
             await self._doors.drain()
 
@@ -218,10 +219,9 @@ class EventLog:
 
     def _drain_now(self) -> None:
         """The server is told to stop: readers end. What requests under way publish is still taken."""
-        self._guard.stopping = True
         log = self._guard.log
         if log is not None:
-            log.wakeup.wake_all(log.tail.tip)
+            log.end_readers()
 
     # ---- publishing ---------------------------------------------------------------------------------------
 
@@ -323,7 +323,7 @@ class EventLog:
         Raises InvalidPattern, InvalidEvent or InvalidFilter; while reading InvalidCursor, and what reading the store
         raises, after which it can be waited for again.
         """
-        return Subscription(self._guard, selection_of(topics, types, tags, filter), starting_text(start))
+        return Subscription(self._guard, Selection.of(topics, types, tags, filter), start_text(start))
 
     async def read(
         self,
@@ -338,7 +338,7 @@ class EventLog:
         if limit < 1:
             raise InvalidParameter(f"limit is {limit}: give 1 or more.")
         log = self._guard.require()
-        return await read_history(log, selection_of(topics, types, tags, filter), starting_text(after), limit)
+        return await read_history(log, Selection.of(topics, types, tags, filter), start_text(after), limit)
 
     # ---- topics -------------------------------------------------------------------------------------------
 
@@ -398,26 +398,3 @@ def receipt_of(stored: Stored) -> Receipt:
     first = None if stored.first is None else f"{stored.epoch}-{stored.first}"
     last = None if stored.last is None else f"{stored.epoch}-{stored.last}"
     return Receipt(first, last, stored.count, stored.duplicate, stored.durability)
-
-
-def selection_of(
-    topics: Iterable[str],
-    types: Iterable[str],
-    tags: Iterable[str],
-    filter_: Filter | Mapping[str, object] | str | None,
-) -> Selection:
-    """A selection from what people write. Raises InvalidPattern, InvalidEvent, InvalidFilter or InvalidParameter."""
-    for name, value in (("types", types), ("tags", tags)):
-        if isinstance(value, str):
-            raise InvalidParameter(f"{name} is the text {value[:64]!r}: give a list of texts.")
-    parsed = filter_ if filter_ is None or isinstance(filter_, Filter) else Filter.parse(filter_)
-    return Selection(topics or ("**",), types, tags, parsed)
-
-
-def starting_text(start: str | datetime) -> str:
-    """Where to start, as text. Raises InvalidParameter for a datetime without a time zone."""
-    if not isinstance(start, datetime):
-        return start
-    if start.tzinfo is None:
-        raise InvalidParameter(f"{start.isoformat()} has no time zone: say datetime.now(UTC), for instance.")
-    return start.isoformat()

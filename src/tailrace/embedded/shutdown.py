@@ -20,9 +20,10 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """Calls `told` in the running event loop when a signal asks this process to stop.
+    """Calls `told` in the running event loop when the server asks this process to stop, until `stop`.
 
-    Only the main thread can do so; in another one nothing is heard, and `drain` must be called by hand.
+    To be made once the server has put its own handlers in place: by then it starts the application, or has a request
+    for it. Signals are heard in the main thread alone; in another one `drain` must be called by hand.
     """
 
     def __init__(self, told: Callable[[], None]) -> None:
@@ -31,14 +32,14 @@ class StopSignals:
         self._before: dict[int, signal._HANDLER] = {}
         trigger = hypercorn_trigger()
         self._waiting = None if trigger is None else asyncio.ensure_future(self._wait(trigger))
+        self._wrap()
 
-    def listen(self) -> None:
-        """Wrap the handlers that are in place, if they are not ours. Cheap, and may be repeated."""
+    def _wrap(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in SIGNALS:
             current = signal.getsignal(number)
-            if current is not None and current != self._hear:  # None: it was not installed by Python
+            if current is not None:  # None: it was not installed by Python
                 self._before[number] = current
                 signal.signal(number, self._hear)
                 signal.siginterrupt(number, False)

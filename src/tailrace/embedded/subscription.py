@@ -14,7 +14,7 @@ from tailrace.core.event import Event
 from tailrace.core.received import Missing, Received
 from tailrace.core.selection import Selection
 from tailrace.embedded.guard import Guard
-from tailrace.log.log import Log, Reading
+from tailrace.log.follower import Follower
 from tailrace.log.starting import starting_at
 from tailrace.log.store import Gap, Page
 
@@ -38,10 +38,9 @@ class Subscription:
         self.selection = selection
         self._guard = guard
         self._start = start
-        self._reading: Reading | None = None
+        self._follower: Follower | None = None
         self._ready: deque[Received | Missing] = deque()
         self._cursor: str | None = None
-        self._first = True
         self._ended = False
         self._waiting = False
         self._events = self._missing = 0
@@ -51,12 +50,15 @@ class Subscription:
         """Where it stands: after what was handed out last, or where it started. None before it began."""
         return self._cursor
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be handed out any more."""
+        return not self._ready and (self._ended or (self._follower is not None and self._follower.ended))
+
     def statistics(self) -> SubscriptionStatistics:
         """What it has done."""
-        log = self._guard.log
-        reading = self._reading
-        behind = 0 if log is None or reading is None else log.tail.last - reading.cursor.position
-        return SubscriptionStatistics(self._events, self._missing, max(0, behind) + len(self._ready))
+        behind = 0 if self._follower is None else self._follower.behind
+        return SubscriptionStatistics(self._events, self._missing, behind + len(self._ready))
 
     def __aiter__(self) -> Self:
         return self
@@ -78,10 +80,7 @@ class Subscription:
 
     async def begin(self) -> Self:
         """Take the place where it starts now, and not when it is first waited for. Raises InvalidCursor."""
-        log = self._guard.require()
-        if self._reading is None:
-            self._reading = log.reading(await starting_at(self._start, log))
-            self._cursor = str(self._reading.cursor)
+        await self._begun()
         return self
 
     async def aclose(self) -> None:
@@ -113,10 +112,8 @@ class Subscription:
             raise RuntimeError("Another task waits for this subscription: give each task one of its own.")
         self._waiting = True
         try:
-            await self.begin()
             while not (self._ready or self._ended):
-                log = self._guard.reader()
-                page = None if log is None else await self._next_page(log)
+                page = await (await self._begun()).next_page()
                 if page is None:
                     self._ended = True
                 else:
@@ -124,24 +121,16 @@ class Subscription:
         finally:
             self._waiting = False
 
-    async def _next_page(self, log: Log) -> Page | None:
-        """The next page that says something; None when the log drains. Nothing is taken unless it returns."""
-        reading = self._reading
-        assert reading is not None, "it has begun"
-        with log.wakeup.interest(self.selection) as interest:
-            while self._guard.reader() is not None:
-                ticket, before = interest.hints, reading.cursor  # taken before looking: no lost wake-up
-                # The store is asked first: it knows cursors of other epochs, old gaps and closed topics.
-                found = None if self._first else log.tail.after(self.selection, before)
-                if found is None:
-                    found = await log.store.read(self.selection, before, log.limits.page_events)
-                page = reading.take(found)
-                self._first = False
-                if page.events or page.gap or page.closed:
-                    return page
-                if page.last == before:
-                    await interest.wait_beyond(ticket, None)
-        return None
+    async def _begun(self) -> Follower:
+        """Where it reads. At its end nothing is asked of the log, which may be closed by then."""
+        if self._follower is not None and self._follower.ended:
+            return self._follower
+        log = self._guard.require()
+        if self._follower is None:
+            start = await starting_at(self._start, log)
+            self._follower = Follower(log, self.selection, start)
+            self._cursor = str(start)
+        return self._follower
 
     def _take(self, page: Page) -> None:
         if page.gap is not None:
@@ -149,7 +138,6 @@ class Subscription:
         self._ready.extend([received_of(event, page.last.epoch) for event in page.events])
         if not page.events:
             self._cursor = str(page.last)
-        self._ended = self._ended or page.closed
 
 
 def received_of(event: Event, epoch: int) -> Received:

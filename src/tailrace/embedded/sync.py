@@ -237,7 +237,7 @@ class SyncSubscription:
         return self
 
     def __next__(self) -> Received | Missing:
-        if not self._ready:
+        if not (self._ready or self._chosen.ended):  # at its end the loop may be gone
             self._ready.extend(self._portal.run(self._chosen.take_ready(READY_ITEMS)))
         if not self._ready:
             raise StopIteration
@@ -249,7 +249,8 @@ class SyncSubscription:
     def close(self) -> None:
         """End it."""
         self._ready.clear()
-        self._portal.run(self._chosen.aclose())
+        if not self._chosen.ended:
+            self._portal.run(self._chosen.aclose())
 
     def __enter__(self) -> Self:
         self._portal.run(self._chosen.begin())

@@ -15,7 +15,7 @@ from tailrace.core.selection import Selection
 from tailrace.fanout.dialect import Frames, chunk
 from tailrace.fanout.member import Member
 from tailrace.fanout.window import Window
-from tailrace.log.log import Reading
+from tailrace.log.follower import Reading
 from tailrace.log.store import Page
 from tailrace.wire.deflate import HEADER, stored
 
@@ -43,7 +43,7 @@ class Cohort:
         self.fanout = fanout
         self.asked = asked
         self.frames = frames
-        self.reading: Reading = Reading(fanout.log.tail.tip)
+        self.reading: Reading = Reading(fanout.log.tail.tip, behind=False)
         self.dirty: bool = False
         self.queued: bool = False
         self.chunk: bytes | None = None
@@ -128,7 +128,7 @@ class Cohort:
 
     def leave(self, member: Member) -> None:
         """Let a member go that cannot be written now. It has not got the page in hand."""
-        member.place = Reading(self.before)
+        member.place = Reading(self.before, behind=False)
         self.left += 1
         self._let_out(member)
 
@@ -154,22 +154,27 @@ class Cohort:
 
     # ---- what is written ----------------------------------------------------------------------------------
 
-    def encode(self, page: Page) -> bytes:
-        """A page as its members read it."""
-        dialect = self.frames.dialect
-        body = self.frames.join(page.events, page.last.epoch) if page.events else b""
-        if page.gap is not None:  # its id takes the reader past what is missing, never past an event still to be sent
-            body = dialect.gap(page.gap, None if page.events else page.last) + body
-        return body + dialect.closed() if page.closed else body
+    def take(self, page: Page, reading: Reading) -> tuple[Page, bytes]:
+        """A page as a reader has it that goes on to its end, and how that is written."""
+        was_behind = reading.behind
+        page = reading.take(page)
+        if self.ends_with(page):
+            page = page._replace(events=())
+        return page, self.frames.page(page, caught_up=was_behind and not reading.behind)
+
+    def ends_with(self, page: Page) -> bool:
+        """Whether its members' streams end where events are missing, and some are."""
+        return page.gap is not None and self.frames.dialect.ends_at_gap
 
     def fill_single(self, event: Event) -> None:
         """Take one event in hand: its chunk is made once for all cohorts."""
         epoch = self.reading.cursor.epoch
         if self.window is not None:
-            self.fill(self.frames.join((event,), epoch), 1)
+            self.fill(self.frames.single(event, epoch), 1)
         else:
             self.events = 1
-            self.chunk = self.frames.chunk(event, epoch) if self.asked.chunked else self.frames.join((event,), epoch)
+            framed = self.frames.single_chunk if self.asked.chunked else self.frames.single
+            self.chunk = framed(event, epoch)
 
     def fill(self, body: bytes, events: int) -> None:
         """Take a piece in hand that all members get."""

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from tailrace.core.event import Event
 from tailrace.core.position import Cursor
-from tailrace.log.store import Gap
+from tailrace.log.store import Page
 
 KEPT_BYTES: Final = 8 * 1024 * 1024
 """How many bytes of frames are remembered for each dialect. Beyond it all are forgotten, and encoded anew."""
@@ -26,11 +26,18 @@ class Dialect(Protocol):
         ...
 
     def event(self, event: Event, epoch: int) -> bytes:
-        """One event."""
+        """One event, as it goes into a page."""
         ...
 
-    def gap(self, gap: Gap, cursor: Cursor | None) -> bytes:
-        """Some events are missing; `cursor` if the reader may go on from there."""
+    def page(self, frames: Sequence[bytes], page: Page, *, caught_up: bool) -> bytes:
+        """A page whose events are `frames`, with its gap and its end. `caught_up`: its reader was behind, and is not
+        any more. Empty if there is nothing to say.
+        """
+        ...
+
+    @property
+    def ends_at_gap(self) -> bool:
+        """Whether a reader is sent away when events are missing; else it is told, and goes on."""
         ...
 
     def cursor(self, cursor: Cursor) -> bytes:
@@ -43,10 +50,6 @@ class Dialect(Protocol):
 
     def drain(self, retry: int) -> bytes:
         """The server goes away; come back after `retry` milliseconds."""
-        ...
-
-    def closed(self) -> bytes:
-        """All topics are closed: this is the end."""
         ...
 
     def dismissed(self) -> bytes:
@@ -62,7 +65,7 @@ def chunk(body: bytes) -> bytes:
 class Frames:
     """One dialect's frames of recent events: each event is encoded once, however many selections share it."""
 
-    __slots__ = ("_bytes", "_chunk", "_frames", "dialect")
+    __slots__ = ("__weakref__", "_bytes", "_chunk", "_frames", "dialect")
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect: Dialect = dialect
@@ -70,19 +73,23 @@ class Frames:
         self._bytes = 0
         self._chunk: tuple[Event | None, bytes] = (None, b"")
 
-    def chunk(self, event: Event, epoch: int) -> bytes:
-        """One event as a chunk. Many cohorts ask for the newest, one after the other."""
+    def single_chunk(self, event: Event, epoch: int) -> bytes:
+        """One new event as a chunk. Many cohorts ask for the newest, one after the other."""
         newest, known = self._chunk
         if newest is not event:
-            known = chunk(self._frame(event, epoch))
+            known = chunk(self.single(event, epoch))
             self._chunk = (event, known)
         return known
 
-    def join(self, events: Sequence[Event], epoch: int) -> bytes:
-        """The frames of `events`, one after the other."""
-        if len(events) == 1:
-            return self._frame(events[0], epoch)
-        return b"".join([self._frame(event, epoch) for event in events])
+    def single(self, event: Event, epoch: int) -> bytes:
+        """One new event, for those who were level."""
+        page = Page((event,), Cursor(epoch, event.position), exhausted=True)
+        return self.dialect.page((self._frame(event, epoch),), page, caught_up=False)
+
+    def page(self, page: Page, *, caught_up: bool) -> bytes:
+        """A page, of frames that are made once."""
+        epoch = page.last.epoch
+        return self.dialect.page([self._frame(event, epoch) for event in page.events], page, caught_up=caught_up)
 
     def _frame(self, event: Event, epoch: int) -> bytes:
         known = self._frames.get(event.position)

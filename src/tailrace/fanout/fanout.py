@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
@@ -75,7 +76,7 @@ class Fanout:
         self._loop = asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
         self._cohorts: dict[tuple[str, str, float, bool, bool], Cohort] = {}
-        self._frames: dict[str, Frames] = {}
+        self._frames: WeakValueDictionary[str, Frames] = WeakValueDictionary()  # as long as a cohort has them
         self._wheel = Wheel(self.now())
         self._empty = asyncio.Event()
         self._empty.set()

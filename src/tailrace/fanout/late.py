@@ -115,8 +115,7 @@ class Late:
             if last.position < self._tail.base:
                 self._keep(member, _Known(last, page._replace(events=page.events[kept:], gap=None)))
             page = Page(events, last, page.gap)
-        page = place.take(page)
-        body = cohort.encode(page)
+        page, body = cohort.take(page, place)
         packed = cohort.first(opening + body) if opening and not begun else cohort.alone(opening + body)
         piece = _Piece(page, cohort.framed(packed))
         if not whole and page.gap is None and not opening:
@@ -128,12 +127,12 @@ class Late:
     def _write(self, member: Member, piece: _Piece) -> None:
         page, chunk = piece
         assert member.place is not None
-        member.place.cursor = page.last
+        member.place.cursor, member.place.behind = page.last, not page.exhausted
         if chunk:
             member.put(chunk)
         if page.events:
             self._fanout.delivered(len(page.events), len(chunk), int(page.last == self._tail.tip))
-        if page.closed:
+        if page.closed or member.cohort.ends_with(page):
             member.finish(b"")
 
     def _keep(self, member: Member, known: _Known) -> None:

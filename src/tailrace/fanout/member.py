@@ -13,7 +13,7 @@ import secrets
 from typing import TYPE_CHECKING, Final, cast
 
 from tailrace.fanout.sink import HIGH_WATER_BYTES, Outlet, TakeBack
-from tailrace.log.log import Reading
+from tailrace.log.follower import Reading
 
 if TYPE_CHECKING:
     from tailrace.fanout.cohort import Cohort

@@ -130,13 +130,13 @@ class Pump:
         return self._take(cohort, page)
 
     def _take(self, cohort: Cohort, page: Page) -> bool:
-        page = cohort.reading.take(page)
+        page, body = cohort.take(page, cohort.reading)
         cohort.dirty = cohort.dirty or page.last < self._tail.tip
-        if not (page.events or page.gap or page.closed):
+        cohort.ends = page.closed or cohort.ends_with(page)
+        if not (body or cohort.ends):
             self._end(cohort)
             return False
-        cohort.fill(cohort.encode(page), len(page.events))
-        cohort.ends = page.closed
+        cohort.fill(body or cohort.frames.dialect.heartbeat(), len(page.events))
         return True
 
     def write_read(self, cohort: Cohort, page: Page) -> None:

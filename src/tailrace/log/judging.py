@@ -99,9 +99,9 @@ def gone(topic: str) -> TopicGone:
     return TopicGone(f"Topic {topic!r} was deleted, and lives on in the topics that were forked from it.")
 
 
-def closed(topic: str, last: int | None) -> TopicClosed:
-    """The topic takes no more; `last` is its newest event, if any is kept."""
-    return TopicClosed(f"Topic {topic!r} is closed: it takes no more events.", topic=topic, last=last)
+def closed(topic: str, last: int | None, tail: int) -> TopicClosed:
+    """The topic takes no more; `last` is its newest event, if any is kept, and `tail` its end (`TopicInfo`)."""
+    return TopicClosed(f"Topic {topic!r} is closed: it takes no more events.", topic=topic, last=last, tail=tail)
 
 
 def fork_position(fork: Fork, tail: int, removed_through: int) -> int:
@@ -128,7 +128,7 @@ def require_sequence(asked: str | None, known: str | None) -> None:
         raise SequenceConflict(f"The sequence {asked!r} is not greater than {known!r}, the last one accepted.")
 
 
-def is_repeated(state: ProducerState | None, claim: Producer, shut: TopicClosed | None) -> bool:
+def is_repeated(state: ProducerState | None, claim: Producer, shut: TopicClosed | None = None) -> bool:
     """Whether the claim was accepted before. Raises StaleProducer or ProducerGap if it cannot be accepted now, or
     `shut`, if its topic is closed.
     """
@@ -149,6 +149,7 @@ def is_repeated(state: ProducerState | None, claim: Producer, shut: TopicClosed 
             "send the missing requests first.",
             expected=expected,
             received=claim.sequence,
+            epoch=None if state is None else state.epoch,
         )
     return verdict is Verdict.DUPLICATE
 

@@ -28,6 +28,8 @@ class LogLimits:
     """The most events of one page."""
     recheck_seconds: float = 2.0
     """How long a lost hint can delay an event that another process wrote."""
+    touch_seconds: float = 0.2
+    """How long a topic's use may be known here alone, for topics that end when nobody uses them."""
     sweep_seconds: float = 900.0
     """How often the janitor removes what topics no longer keep."""
     sweep_events: int = 2_000

@@ -1,7 +1,7 @@
 """The log: publish into it, follow it. The heart of the system; the rest of `log/` are its parts.
 
 The log is the truth, a cursor belongs to the reader, a notification is only a hint. So `publish` is append, push,
-wake, in that order, and `follow` is look, hand out, wait: replay and live are the same loop.
+wake, in that order, and to follow is to look, hand out or wait (`follower.py`): replay and live are the same loop.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.errors import TailraceError
 from tailrace.log.batcher import Batcher
+from tailrace.log.follower import Follower, Reading
 from tailrace.log.janitor import Janitor
 from tailrace.log.limits import LogLimits
 from tailrace.log.store import Appended, Entry, Page, Receipt, Store
 from tailrace.log.tail import Tail
+from tailrace.log.touching import Touching
 from tailrace.log.wakeup import Wakeup
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -48,26 +50,6 @@ class LogStatistics(NamedTuple):
     swept_events: int
 
 
-class Reading:
-    """How far a reader has come, and which gaps it knows of: every page before a mark has that gap."""
-
-    __slots__ = ("cursor", "told")
-
-    def __init__(self, cursor: Cursor, told: int = 0) -> None:
-        self.cursor: Cursor = cursor
-        self.told: int = told
-
-    def take(self, page: Page) -> Page:
-        """Go on to the end of a page; answer it without the gap, if that was told before."""
-        self.cursor = page.last
-        gap = page.gap
-        if gap is not None and gap.reason in ("removed", "deleted"):
-            if gap.available.position <= self.told:
-                page = page._replace(gap=None)
-            self.told = max(self.told, gap.available.position)
-        return page
-
-
 class Log:
     """One durable log over one store. Make it with `Log.open`; it belongs to the event loop it was opened in."""
 
@@ -81,7 +63,10 @@ class Log:
         """When the newest batch was shown to readers (`time.perf_counter`)."""
         self.failure: TailraceError | None = None
         """Why the last commit failed as a whole; None once one has worked again."""
+        self.readers_ended: bool = False
+        """Whether followers have come to their end."""
         self._batcher = Batcher(self._commit, limits)
+        self._touching = Touching(store, limits.touch_seconds, clock)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -117,7 +102,13 @@ class Log:
                 raise result
         return [result for result in results if isinstance(result, Receipt | TailraceError)]
 
+    def touch(self, topic: str) -> None:
+        """Count a topic as used now (`TopicConfig.idle_seconds`), though nothing is published. For topics that care."""
+        self._touching.touch(topic)
+
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Receipt | TailraceError]:
+        if self._touching.waiting:
+            await self._touching.tell()
         try:
             appended = await self.store.append(entries)
         except TailraceError as error:
@@ -148,33 +139,15 @@ class Log:
     async def follow(
         self, selection: Selection, after: Cursor, *, idle_seconds: float | None = None
     ) -> AsyncGenerator[Page, None]:
-        """Pages of `selection` after a cursor, for ever; ends after a page that is `closed`.
+        """The pages of a `Follower`, until it ends. Close the generator (`aclose`) when done with it."""
+        follower = Follower(self, selection, after)
+        while (page := await follower.next_page(idle_seconds)) is not None:
+            yield page
 
-        The first page comes at once, even if it is empty, so that a reader learns where it stands. Later ones carry
-        events, a gap or the end; an empty one comes when nothing else did for `idle_seconds`, with how far the log was
-        looked through. Close the generator (`aclose`) when done with it.
-        """
-        loop = asyncio.get_running_loop()
-        reading = self.reading(after)
-        with self.wakeup.interest(selection) as interest:
-            first, quiet_since = True, loop.time()
-            while True:
-                ticket = interest.hints  # taken before looking: no lost wake-up
-                before = reading.cursor
-                # The store is asked first: it knows cursors of other epochs, old gaps and closed topics.
-                found = None if first else self.tail.after(selection, before)
-                if found is None:  # too far behind for memory
-                    found = await self.store.read(selection, before, self.limits.page_events)
-                page = reading.take(found)
-                idle = idle_seconds is not None and loop.time() - quiet_since >= idle_seconds
-                if first or page.events or page.gap or page.closed or idle:
-                    yield page
-                    if page.closed:
-                        return
-                    first, quiet_since = False, loop.time()
-                elif page.last == before:  # looked through to the end: nothing there
-                    left = None if idle_seconds is None else quiet_since + idle_seconds - loop.time()
-                    await interest.wait_beyond(ticket, left)
+    def end_readers(self) -> None:
+        """Whoever follows comes to an end, at once or when it next asks."""
+        self.readers_ended = True
+        self.wakeup.wake_all(self.tail.tip)
 
     def reading(self, after: Cursor) -> Reading:
         """A place to read from. "From the beginning" means what is still there."""
@@ -248,4 +221,5 @@ class Log:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._touching.aclose()
         await self.store.aclose()

@@ -172,7 +172,7 @@ class Page(NamedTuple):
 
     `last`: everything up to it has been looked at, so it is the reader's next cursor, also when nothing matched.
     `closed`: every topic of the selection is named in full, exists, is closed, and nothing stands after `last`; then
-    `tail` is the highest of their tails (`TopicInfo`).
+    `tail` is the highest of their tails (`TopicInfo`). `exhausted`: nothing selected stood after `last` at that moment.
     """
 
     events: Sequence[Event]
@@ -180,6 +180,7 @@ class Page(NamedTuple):
     gap: Gap | None = None
     closed: bool = False
     tail: int = 0
+    exhausted: bool = False
 
 
 class TopicInfo(NamedTuple):

@@ -95,7 +95,7 @@ class Tail:
         if after.position < self._diverted_last and self._is_diverted(selection, after.position):
             return None
         if after.position == self.last:
-            return Page((), after)
+            return Page((), after, exhausted=True)
         start = bisect_right(self._positions, after.position)
         stop = len(self._events) if upto is None else bisect_right(self._positions, upto, start)
         chosen, end = self._choose(selection, start, stop)
@@ -103,7 +103,7 @@ class Tail:
         if not self._plain:
             now = self._clock()
             chosen = [event for event in chosen if not expired(event.expires_at, now)]
-        return Page(chosen, Cursor(self.epoch, last))
+        return Page(chosen, Cursor(self.epoch, last), exhausted=last == self.last)
 
     def _choose(self, selection: Selection, start: int, stop: int) -> tuple[list[Event], int]:
         """A page of what is selected from index `start` on, and the index up to where that looked."""

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 import msgspec
 
 from tailrace.core.topic import check_pattern
+from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.limits import DoorLimits
 from tailrace.errors import ConfigError, InvalidPattern, nearest
 from tailrace.log.limits import LogLimits
@@ -89,6 +90,7 @@ class Settings:
     access: AccessSettings = AccessSettings()
     log: LogLimits = LogLimits()
     http: DoorLimits = DoorLimits()
+    durable_streams: DurableStreamsLimits = DurableStreamsLimits()
 
 
 class Setting(NamedTuple):

@@ -4,6 +4,16 @@ such as a language model's answer.
 
 from tailrace.work.contracts import Chunk, Completed, Failed, Progress, Started
 from tailrace.work.tracked import current_work
-from tailrace.work.work import ThreadWork, Work
+from tailrace.work.work import ThreadWork, Work, WorkStatistics
 
-__all__ = ["Chunk", "Completed", "Failed", "Progress", "Started", "ThreadWork", "Work", "current_work"]
+__all__ = [
+    "Chunk",
+    "Completed",
+    "Failed",
+    "Progress",
+    "Started",
+    "ThreadWork",
+    "Work",
+    "WorkStatistics",
+    "current_work",
+]

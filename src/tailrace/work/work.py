@@ -14,7 +14,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -25,6 +25,17 @@ from tailrace.work.pump import as_text, pump
 
 Tell = Callable[[Draft], Awaitable[object]]
 """What work is told through: it stores an event, and returns when that is done."""
+
+
+class WorkStatistics(NamedTuple):
+    """What a piece of work is doing: the `stage` it is in and the `percent` told of it, each None where there is none;
+    how many of its `events` are stored, and into how many `chunks` its text has been cut.
+    """
+
+    stage: str | None
+    percent: float | None
+    events: int
+    chunks: int
 
 
 class Work:
@@ -41,6 +52,8 @@ class Work:
         self.result: object = None
         self._store = tell
         self._stage: str | None = None
+        self._percent: float | None = None
+        self._events = 0
         self._chunks = 0
 
     async def stage(self, name: str) -> None:
@@ -56,6 +69,7 @@ class Work:
             raise InvalidEvent(f"percent is {percent!r}: it goes from 0 to 100, or is None where it cannot be told.")
         index = self.stages.index(self._stage) if self._stage in self.stages else None
         await self._tell(Progress(self._stage, index, percent, message))
+        self._percent = percent
 
     async def chunk(self, text: str) -> None:
         """Tell a piece of text."""
@@ -72,6 +86,10 @@ class Work:
         what it gave before is told first; if this is cancelled, the iterator is closed.
         """
         return await pump(pieces, text, self.chunk)
+
+    def statistics(self) -> WorkStatistics:
+        """What it has told so far."""
+        return WorkStatistics(self._stage, self._percent, self._events, self._chunks)
 
     def threadsafe(self) -> ThreadWork:
         """The same, for code that runs in other threads: its calls block until the event is stored."""
@@ -95,6 +113,7 @@ class Work:
     async def _tell(self, what: msgspec.Struct) -> None:
         data = msgspec.json.encode(what)
         await self._store(Draft(topic=self.topic, data=data, type=TYPES[type(what)], key=self.key))
+        self._events += 1
 
 
 async def told_whole(work: Work, pieces: AsyncIterable[Any] | Iterable[Any], text: Callable[[Any], str | None]) -> str:
@@ -106,7 +125,7 @@ async def told_whole(work: Work, pieces: AsyncIterable[Any] | Iterable[Any], tex
 
 
 class ThreadWork:
-    """`Work` for other threads than the event loop's own, from which every call raises WrongLoop."""
+    """`Work` for other threads than the event loop's own, from which every call that waits raises WrongLoop."""
 
     def __init__(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
         self._work = work
@@ -125,6 +144,10 @@ class ThreadWork:
     @result.setter
     def result(self, value: object) -> None:
         self._work.result = value
+
+    def statistics(self) -> WorkStatistics:
+        """What it has told so far."""
+        return self._work.statistics()
 
     def stage(self, name: str) -> None:
         """Enter a stage. Raises InvalidEvent if stages were named and this is none of them."""

@@ -6,17 +6,16 @@ import copy
 
 from tailrace.doors.describe.openapi import document
 from tailrace.doors.describe.schemas import Schema
-from tailrace.doors.native.routes import API
 
 _HIDDEN = frozenset({"tags", "security"})
 """What an application says for itself."""
 
 
 def operation(path: str, method: str) -> Schema:
-    """The operation at a path below the API's (`/topics/{topic:path}`), with everything that it refers to in place."""
+    """The operation at a path (`/api/v1/topics/{topic:path}`), with everything that it refers to in place."""
     whole = document()
     paths: Schema = whole["paths"]  # type: ignore[assignment]  # a document is JSON
-    found = paths[API + path.replace(":path", "")][method.lower()]  # type: ignore[index]  # as above
+    found = paths[path.replace(":path", "")][method.lower()]  # type: ignore[index]  # as above
     described = _inlined(found, whole, ())
     assert isinstance(described, dict)
     return {name: value for name, value in described.items() if name not in _HIDDEN}

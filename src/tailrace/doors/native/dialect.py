@@ -5,6 +5,7 @@ A control event carries an `id:` only where the reader may go on from, never pas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from tailrace.core.event import Event
 from tailrace.core.position import Cursor
 from tailrace.doors.streams import gap_fields
-from tailrace.log.store import Gap
+from tailrace.log.store import Page
 from tailrace.wire import sse
 
 ENDED: Final = "end"
@@ -21,6 +22,8 @@ ENDED: Final = "end"
 
 class NativeDialect:
     """Events as their data, or as CloudEvents envelopes."""
+
+    ends_at_gap = False
 
     def __init__(self, form: sse.Format) -> None:
         self.key = f"native {form}"
@@ -35,10 +38,13 @@ class NativeDialect:
         """One frame."""
         return sse.encode_event(event, f"{epoch}-{event.position}", self._form)
 
-    def gap(self, gap: Gap, cursor: Cursor | None) -> bytes:
-        """`tailrace.gap`."""
-        data = msgspec.json.encode(gap_fields(gap))
-        return sse.control("tailrace.gap", data, None if cursor is None else str(cursor))
+    def page(self, frames: Sequence[bytes], page: Page, *, caught_up: bool) -> bytes:  # noqa: ARG002 - it is not told
+        """The frames, after `tailrace.gap` and before `tailrace.end`, if there are."""
+        body = frames[0] if len(frames) == 1 else b"".join(frames)
+        if page.gap is not None:  # its id takes the reader past what is missing, never past an event still to be sent
+            data = msgspec.json.encode(gap_fields(page.gap))
+            body = sse.control("tailrace.gap", data, None if page.events else str(page.last)) + body
+        return body + end("closed", None) if page.closed else body
 
     def cursor(self, cursor: Cursor) -> bytes:
         """`tailrace.cursor`."""
@@ -51,10 +57,6 @@ class NativeDialect:
     def drain(self, retry: int) -> bytes:
         """`retry:` and `tailrace.drain`."""
         return sse.retry(retry) + sse.control("tailrace.drain", msgspec.json.encode({"retry": retry}))
-
-    def closed(self) -> bytes:
-        """`tailrace.end`, for good."""
-        return end("closed", None)
 
     def dismissed(self) -> bytes:
         """`tailrace.end`, with an id by which a browser that comes back all the same is known, and told 204."""

@@ -70,22 +70,26 @@ class Poll:
         draining = asyncio.ensure_future(self._streams.wait_draining())
         try:
             await asyncio.wait({waiting, draining}, return_when=asyncio.FIRST_COMPLETED)
-            answer = waiting.result() if waiting.done() else Answer((), after, more=False, closed=self._streams.ended)
+            found = waiting.result() if waiting.done() else None
+            answer = found or Answer((), after, more=False, closed=self._streams.ended)
         finally:
             waiting.cancel()
             draining.cancel()
         self._metrics.polled += 1
         await write(call, answer, params, self._metrics)
 
-    async def _wait(self, selection: Selection, after: Cursor, wait: float) -> Answer:
+    async def _wait(self, selection: Selection, after: Cursor, wait: float) -> Answer | None:
+        """What is there, or comes; None if readers are to end before anything does."""
         log = self._streams.log
         pages = log.follow(selection, after, idle_seconds=wait)
         try:
-            page = await anext(pages)
-            if wait and not (page.events or page.gap or page.closed):
-                page = await anext(pages)
+            page = await anext(pages, None)
+            if page and wait and not (page.events or page.gap or page.closed):
+                page = await anext(pages, None)
         finally:
             await pages.aclose()
+        if page is None:
+            return None
         more = bool(page.events) and page.last.position < log.tail.last
         return Answer(page.events, page.last, more, page.gap, page.closed)
 

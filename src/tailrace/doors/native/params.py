@@ -64,9 +64,6 @@ class Params:
         values = self._values.get(name)
         return values[-1] if values else default
 
-    def has(self, name: str) -> bool:
-        return name in self._values
-
     def many(self, name: str) -> list[str]:
         """Comma-separated or repeated values."""
         return [part for value in self._values.get(name, ()) for part in value.split(",") if part]

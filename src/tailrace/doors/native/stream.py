@@ -13,14 +13,11 @@ from tailrace.doors.native import params as ask
 from tailrace.doors.native.dialect import DIALECTS, ENDED, end
 from tailrace.doors.native.params import SELECTING, STARTING, Params
 from tailrace.doors.streams import HEADERS, Opening, Streams
-from tailrace.doors.turnstile import Turnstile
-from tailrace.errors import Draining, Overloaded, TailraceError
+from tailrace.errors import TailraceError
 from tailrace.fanout.sink import AsgiSink
 from tailrace.wire import sse
 
 KNOWN = (*SELECTING, *STARTING, "format", "heartbeat", "compression")
-OPENINGS = 1
-"""Streams that are opened in one turn of the event loop: that takes 0.3 ms, and a turn of the pump 0.2."""
 LEAST_HEARTBEAT, MOST_HEARTBEAT = 1.0, 60.0
 
 
@@ -29,14 +26,13 @@ class StreamEvents:
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        self._turnstile = Turnstile(OPENINGS)
 
     async def __call__(self, call: Call) -> None:
         """Open a stream, or say why not in the way the caller can understand."""
         if self._streams.ended or call.header(b"last-event-id") == ENDED:
             await _nothing_more(call)
             return
-        await self._turnstile.passing()
+        await self._streams.turnstile.passing()
         sink = await self._open(call)
         if sink is not None:  # nothing but the call is kept for as long as the stream lasts, and of that not much
             call.forget()
@@ -60,10 +56,7 @@ class StreamEvents:
     async def _opening(self, call: Call) -> Opening | None:
         """The stream that was asked for; None if it had come to its end before."""
         streams = self._streams
-        if streams.draining:
-            raise Draining
-        if len(streams) >= streams.limits.streams:
-            raise Overloaded(f"{len(streams):,} streams are open, and this server holds no more: try again later.")
+        streams.require_room()
         if call.method in ("GET", "HEAD"):
             params = Params.of(call, KNOWN)
         else:

@@ -169,7 +169,7 @@ class MemoryStore:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
         if entry.producer is not None:
             state = None if topic is None else topic.producers.get(entry.producer.id)
-            shut = closed(topic.name, topic.last) if topic is not None and topic.closed else None
+            shut = closed(topic.name, topic.last, topic.tail) if topic is not None and topic.closed else None
             if is_repeated(state, entry.producer, shut):
                 assert state is not None, "only a known producer can repeat itself"
                 newest = entry.producer.sequence == state.sequence
@@ -207,7 +207,7 @@ class MemoryStore:
         for name in {draft.topic for draft in drafts}:
             topic = self._topics.get(name)
             if topic is not None and topic.closed:
-                raise closed(name, topic.last)
+                raise closed(name, topic.last, topic.tail)
 
     def _judge_expectations(self, entry: Entry, topic: Topic | None, new: dict[str, TopicConfig]) -> None:
         """Rules 7 to 9."""
@@ -314,7 +314,7 @@ class MemoryStore:
         last = self._tip if through is None else Cursor(self._tip.epoch, through)
         over, tail = self._end_of(selection)
         is_closed = over and tail <= last.position
-        return Page(events, last, gap, is_closed, tail if is_closed else 0)
+        return Page(events, last, gap, is_closed, tail if is_closed else 0, through is None)
 
     async def read_topic(self, topic: str, after: Cursor, limit: int) -> TopicView:
         """See `Store.read_topic`."""

@@ -121,7 +121,7 @@ class Pages:
         gap = self._gap(source, after, looked.head)
         closed = exhausted and self._is_over(selection, looked.head)
         tail = max([topic.tail for topic in looked.head.topics]) if closed else 0
-        return Page(events, Cursor(self._epoch, last), gap, closed, tail)
+        return Page(events, Cursor(self._epoch, last), gap, closed, tail, exhausted)
 
     def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
         """See `Store.read_back`."""
