@@ -14,10 +14,11 @@ from tailrace.core.event import Draft
 from tailrace.core.position import BIRTH, Cursor
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
-from tailrace.errors import StoreClosed, Unsupported
-from tailrace.log.store import Entry, Receipt, Store
+from tailrace.errors import StoreClosed, StoreFull, Unsupported
+from tailrace.log.store import Appended, Entry, Fork, Receipt, Store
 from tailrace.stores.sqlite import SqliteStore
 from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.writer import Remembered
 from tailrace.testing.store_contract import Clock, StoreContract
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +122,43 @@ async def test_a_topic_made_again_shows_nothing_of_the_old_one(path: Path, store
     assert (await store.describe("a")).events == 1
 
 
+async def test_what_forks_need_is_kept_and_removed_with_the_last_of_them(path: Path, store: SqliteStore) -> None:
+    forking = [Entry(topic=f"f/{number}", create=TopicConfig(), forked_from=Fork("a")) for number in range(2)]
+    await store.append(
+        [entry("a", 3), *forking, Entry(topic="a", delete=True), entry("b"), Entry(topic="b", delete=True)]
+    )
+    while counted(path, "events") != 3:  # noqa: ASYNC110 - the file has no event to wait for
+        await asyncio.sleep(0.001)
+    assert (counted(path, "orphans"), counted(path, "forks")) == (1, 2)
+    await store.append([Entry(topic="f/0", delete=True), Entry(topic="f/1", delete=True)])
+    await wait_until_purged(path)
+    assert (counted(path, "events"), counted(path, "forks")) == (0, 0)
+
+
+async def test_a_failed_append_leaves_no_fork_behind(path: Path, store: SqliteStore) -> None:
+    await store.append([entry("a")])
+    forking = Entry(topic="f", create=TopicConfig(), forked_from=Fork("a"))
+
+    def fail(appended: Appended) -> list[Remembered]:
+        raise StoreFull
+
+    with pytest.raises(StoreFull):
+        await store.append_remembered([forking], fail)
+    assert counted(path, "forks") == 0
+    assert isinstance((await store.append([forking])).results[0], Receipt)
+
+
+async def test_a_topic_whose_time_is_up_does_not_lower_the_level_of_its_successor(path: Path) -> None:
+    clock = Clock()
+    store = await SqliteStore.open(path, clock=clock)
+    await store.append([Entry(topic="a", create=TopicConfig(durability="written", idle_seconds=1))])
+    clock.forward(seconds=1)
+    receipt = (await store.append([entry("a")])).results[0]
+    assert isinstance(receipt, Receipt)
+    assert receipt.durability == "fsync"
+    await store.aclose()
+
+
 @pytest.mark.parametrize(("asked", "reached"), [("memory", "written"), ("written", "written"), ("fsync", "fsync")])
 async def test_a_receipt_names_the_level_that_was_reached(store: SqliteStore, asked: str, reached: str) -> None:
     config = TopicConfig(durability=asked)  # type: ignore[arg-type] # one of the levels above
@@ -170,7 +208,10 @@ async def test_a_closed_store_leaves_nothing_beside_its_file_but_the_lock(path: 
 
 async def test_a_closed_store_says_so(store: SqliteStore) -> None:
     await store.aclose()
-    for answer in (store.tip(), store.append([]), store.topics("**"), store.describe("a"), store.sweep("a", 0, 1)):
+    for answer in (
+        *(store.tip(), store.append([]), store.topics("**"), store.describe("a"), store.sweep("a", 0, 1)),
+        *(store.touch({"a": 1}), store.read_topic("a", Cursor(1, 0), 1)),
+    ):
         with pytest.raises(StoreClosed):
             await answer
 

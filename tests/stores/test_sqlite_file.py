@@ -15,11 +15,14 @@ import pytest
 
 from tailrace.core.event import Draft
 from tailrace.core.position import Cursor
+from tailrace.core.producer import Producer
+from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.errors import StoreLocked, StoreUnusable, TailraceError
-from tailrace.log.store import Entry
+from tailrace.log.store import Entry, Fork, Receipt
 from tailrace.stores.sqlite import SqliteStore, file
 from tailrace.stores.sqlite.connection import Connection
+from tailrace.testing.store_contract import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -197,6 +200,62 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monk
             await SqliteStore.open(path)
     store = await SqliteStore.open(path)
     assert (await store.describe("a")).events == 3
+    await store.aclose()
+
+
+OLD = """
+    INSERT INTO log VALUES (1, 7, 12, 1790000000000);
+    INSERT INTO topics VALUES (1, 'kept', '{}', 1000, 1, NULL, 0, 2, 0, 0, 2, 2);
+    INSERT INTO topics VALUES (2, 'emptied', '{"retention":{"max_events":1}}', 1000, 1, 9, 0, 5, 0, 0, 0, 0);
+    INSERT INTO topics VALUES (3, 'expired', '{}', 1000, 1, NULL, 0, 0, 6, 0, 0, 0);
+    INSERT INTO topics VALUES (4, 'deleted', '{}', 1000, 0, NULL, 11, 11, 0, 0, 0, 0);
+    INSERT INTO orphans VALUES (5, 'deleted');
+    INSERT INTO events (position, topic_id, entry, recorded_at, data) VALUES
+        (3, 1, 3, 1790000000000, x'31'), (4, 1, 4, 1790000000000, x'32'), (10, 5, 10, 1790000000000, x'33');
+    INSERT INTO producers VALUES (1, 'p', 0, 4, 4, 4, 1);
+"""
+
+
+def make_old_log(path: Path) -> None:
+    """A log as it was left by a program that knew no forks: format 2."""
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA application_id = {file.APPLICATION_ID}")
+    for step in KNOWN[:2]:
+        connection.executescript(step.script)
+    connection.executescript(OLD + "PRAGMA user_version = 2; PRAGMA journal_mode = WAL;")
+    connection.close()
+
+
+async def test_a_log_of_before_there_were_forks_is_as_it_was(path: Path) -> None:
+    make_old_log(path)
+    store = await SqliteStore.open(path)
+    infos = {info.name: info for info in await store.topics("**")}
+    assert {name: (info.tail, info.events, info.deadline, info.forked_from) for name, info in infos.items()} == {
+        "kept": (4, 2, None, None),
+        "emptied": (5, 0, None, None),
+        "expired": (6, 0, None, None),
+    }
+    assert [event.data for event in (await store.read(Selection(["kept"]), Cursor(7, 0), 10)).events] == [b"1", b"2"]
+    again = Entry(topic="kept", drafts=[Draft(topic="kept", data=b"2")], producer=Producer("p", 0, 4))
+    [receipt] = (await store.append([again])).results
+    assert isinstance(receipt, Receipt)
+    assert (receipt.duplicate, receipt.tail, receipt.sequence) == (True, 4, 4)
+    await store.aclose()
+
+
+async def test_topics_of_before_there_were_forks_can_be_forked_and_given_a_time(path: Path) -> None:
+    make_old_log(path)
+    clock = Clock()
+    store = await SqliteStore.open(path, clock=clock)
+    forking = [
+        Entry(topic=f"of/{source}", create=TopicConfig(), forked_from=Fork(source))
+        for source in ("kept", "emptied", "expired")
+    ]
+    results = (await store.append([*forking, Entry(topic="kept", delete=True)])).results
+    assert [result.tail for result in results if isinstance(result, Receipt)] == [4, 5, 6, 0]
+    page = await store.read(Selection(["of/kept"]), Cursor(7, 0), 10)
+    assert [event.data for event in page.events] == [b"1", b"2"]
+    assert (await store.configure("emptied", TopicConfig(idle_seconds=5))).deadline == clock.now + 5_000
     await store.aclose()
 
 

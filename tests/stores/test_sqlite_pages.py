@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from tailrace.core.retention import Retention, TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.core.topic import literal_prefix
 from tailrace.errors import ConditionFailed, ConditionUnknowable
-from tailrace.log.store import Entry, Store
+from tailrace.log.store import Entry, Fork, Store
 from tailrace.stores.sqlite import SqliteStore, pages, selecting, topics
-from tailrace.stores.sqlite.connection import Connection
-from tailrace.stores.sqlite.lineage import MERGED
+from tailrace.stores.sqlite.connection import END, Connection, Value
+from tailrace.stores.sqlite.lineage import MERGED, Ancestor, Lineage
 from tailrace.stores.sqlite.selecting import SCANNED, Source, between, page_of
 from tailrace.stores.sqlite.statements import SQL, load
 
@@ -64,8 +65,11 @@ def plan_of(path: Path, selection: Selection) -> str:
     """How SQLite goes about a page, line by line."""
     source = Source(selection)
     candidates, parameters = source.candidates()
-    sql = page_of(candidates, backwards=False, narrow=source.narrow, inherited=False)
-    asked = {"after": 5, "before": 9, "limit": 10, "bytes": 100, "names": "[]", "alone": 0, **parameters}
+    return plan(path, page_of(candidates, backwards=False, narrow=source.narrow, inherited=False), parameters)
+
+
+def plan(path: Path, sql: str, parameters: Mapping[str, Value]) -> str:
+    asked = {"after": 5, "before": 9, "limit": 10, "bytes": 100, "names": "[]", "ids": "[]", "alone": 0, **parameters}
     connection = Connection(path, "mode=ro")
     try:
         return "\n".join(line for *_, line in connection._driver.execute(f"EXPLAIN QUERY PLAN {sql}", asked))
@@ -89,6 +93,43 @@ async def test_a_page_is_served_by_an_index(store: SqliteStore, path: Path, sele
     assert "SCAN events" not in plan
     sorts = [line for line in plan.splitlines() if "TEMP B-TREE" in line]
     assert len(sorts) <= 1, "only the sizes, if a page has too many bytes, are put in order"
+
+
+async def test_what_a_fork_shows_is_served_by_an_index(path: Path, store: SqliteStore) -> None:
+    line = [Ancestor(number, "", 100 - number, 0) for number in range(5)]
+    candidates, parameters, _ = Lineage(line).candidates(5, END, backwards=False)
+    told = plan(path, page_of(candidates, backwards=False, narrow=True, inherited=True), parameters)
+    assert "SEARCH events USING INDEX events_by_topic (topic_id=? AND rowid>? AND rowid<?)" in told
+    assert "SCAN events" not in told
+    assert len([one for one in told.splitlines() if "TEMP B-TREE" in one]) <= 1, "only the sizes are put in order"
+
+
+async def test_of_a_long_line_only_those_are_asked_whose_events_can_be_on_the_page() -> None:
+    line = Lineage([Ancestor(number, "", 1000 - number * 10, 0) for number in range(100)])
+    _, parameters, bound = line.candidates(15, END, backwards=False)
+    assert [parameters[f"id{index}"] for index in range(MERGED)] == list(range(98 - MERGED + 1, 99))
+    assert bound == 1000 - (98 - MERGED + 1) * 10
+    assert parameters["before0"] == bound + 1
+    _, parameters, bound = line.candidates(975, 995, backwards=False)
+    assert ([value for name, value in parameters.items() if name.startswith("id")], bound) == ([0, 1, 2, None], None)
+
+
+async def test_deletions_are_found_by_index(path: Path, store: SqliteStore) -> None:
+    asked = {"topic": 1, "name": "a", "now": 1, "limit": 1, "id": 1, "end": END, "ids": "[]"}
+    for name in ("ties", "unneeded", "cut_fork", "orphaned", "over", "needed", "removed_of", "lineage"):
+        told = plan(path, SQL[name], asked)
+        for table in ("forks", "topics", "orphans"):
+            assert not re.search(rf"SCAN {table}$", told, re.MULTILINE), (name, told)
+
+
+async def test_readers_are_told_of_the_deleted_topics_on_their_page_alone(store: SqliteStore) -> None:
+    await store.append([entry("a"), Entry(topic="f", create=TopicConfig(), forked_from=Fork("a"))])
+    await store.append(
+        [Entry(topic="a", delete=True), entry("b"), entry("c"), Entry(topic="c", delete=True), entry("d")]
+    )
+    assert [event.topic for event in await read_all(store, Selection())] == ["b", "d"]
+    assert [event.topic for event in await read_all(store, Selection(), limit=1)] == ["b", "d"]
+    assert [event.topic for event in await read_all(store, Selection(["f"]))] == ["a"]
 
 
 async def test_marks_and_moments_are_found_by_index(path: Path, store: SqliteStore) -> None:

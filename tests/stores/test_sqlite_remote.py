@@ -375,7 +375,7 @@ async def test_closing_finishes_what_was_asked_before_and_then_all_is_refused(pa
     await store.aclose()
     assert [len((await task).events) for task in appending] == [1] * 5
     for answer in (
-        *(store.tip(), store.append([]), store.sweep("a", 0, 1), store.configure("a", TopicConfig())),
+        *(store.tip(), store.append([]), store.sweep("a", 0, 1), store.configure("a", TopicConfig()), store.touch({})),
         *(store.ask_others(), store.topics("**")),
     ):
         with pytest.raises(StoreClosed):

@@ -134,7 +134,8 @@ class Appending:
     def _accept(self, entry: Entry) -> Receipt:
         new = new_topics(entry, self._config_of, LEVELS)
         known = self._topics.get(entry.topic)
-        inherited = self._judge_fork(entry.forked_from, entry.topic, new)
+        fork = entry.forked_from
+        inherited = None if fork is None or known is not None else self._judge_fork(fork, entry.topic, new)
         repeated = self._judge_repetition(entry, known)
         if repeated is not None:
             assert known is not None, "only a known topic can have had the entry before"
@@ -159,10 +160,8 @@ class Appending:
             raise gone(name)
         return None if topic is None else topic.config
 
-    def _judge_fork(self, fork: Fork | None, name: str, new: dict[str, TopicConfig]) -> Inherited | None:
+    def _judge_fork(self, fork: Fork, name: str, new: dict[str, TopicConfig]) -> Inherited:
         """Rule 2: what a new topic would inherit."""
-        if fork is None or name not in new:
-            return None
         self._config_of(fork.topic)
         self._write()
         return self._forks.judge(fork, self._topics.get(fork.topic), name, new[name])
@@ -242,7 +241,8 @@ class Appending:
         """What an accepted entry leaves behind: its numbers, its key, the end of its topic. Answers the topic."""
         topic = self._topics.get(entry.topic)
         assert topic is not None, "an accepted entry has a topic"
-        self._use(topic)
+        if topic.config.idle_seconds is not None:
+            self._use(topic)
         if entry.stream_seq is not None and not again:
             topic.stream_seq = entry.stream_seq
             self._topics.put(topic)

@@ -55,9 +55,9 @@ class Topic(msgspec.Struct, array_like=True):
 
     def use(self, now: int) -> bool:
         """It is used; answers whether that makes a difference."""
-        self.touched_at = max(self.touched_at, now)
         if self.config.idle_seconds is None:
             return False
+        self.touched_at = max(self.touched_at, now)
         self.deadline = deadline(self.config, self.touched_at)
         return True
 

@@ -14,21 +14,24 @@ tell long stories to both and compares what they say (set TAILRACE_EXAMPLES for 
 import pytest
 
 _MODULES = (
-    *("conditions", "entries", "gaps", "history", "model", "pages"),
-    *("repetition", "subject", "survival", "sweeping", "topics"),
+    *("conditions", "entries", "forks", "gaps", "history", "lifetimes", "model", "model_topic", "pages"),
+    *("repetition", "subject", "survival", "sweeping", "topics", "types"),
 )
 pytest.register_assert_rewrite(*[f"{__name__}.{module}" for module in _MODULES])
 
 from tailrace.testing.store_contract.conditions import ConditionChecks  # noqa: E402 - rewriting comes first
 from tailrace.testing.store_contract.entries import EntryChecks  # noqa: E402
+from tailrace.testing.store_contract.forks import ForkChecks  # noqa: E402
 from tailrace.testing.store_contract.gaps import GapChecks  # noqa: E402
 from tailrace.testing.store_contract.history import HistoryChecks  # noqa: E402
+from tailrace.testing.store_contract.lifetimes import LifetimeChecks  # noqa: E402
 from tailrace.testing.store_contract.pages import PageChecks  # noqa: E402
 from tailrace.testing.store_contract.repetition import RepetitionChecks  # noqa: E402
 from tailrace.testing.store_contract.subject import Clock  # noqa: E402
 from tailrace.testing.store_contract.survival import SurvivalChecks  # noqa: E402
 from tailrace.testing.store_contract.sweeping import SweepingChecks  # noqa: E402
 from tailrace.testing.store_contract.topics import TopicChecks  # noqa: E402
+from tailrace.testing.store_contract.types import TypeChecks  # noqa: E402
 
 __all__ = ["Clock", "StoreContract"]
 
@@ -40,6 +43,9 @@ class StoreContract(
     PageChecks,
     GapChecks,
     TopicChecks,
+    TypeChecks,
+    ForkChecks,
+    LifetimeChecks,
     SweepingChecks,
     SurvivalChecks,
     HistoryChecks,

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,7 +30,7 @@ from tailrace.core.position import Cursor
 from tailrace.core.producer import Producer
 from tailrace.core.retention import Retention, TopicConfig
 from tailrace.core.selection import Selection
-from tailrace.log.store import Entry, Page, Store
+from tailrace.log.store import Entry, Fork, Page, Store
 from tailrace.testing.store_contract.model import Model
 from tailrace.testing.store_contract.subject import PAGES_MAX, Clock, Subject
 
@@ -37,7 +38,8 @@ EXAMPLES = int(os.environ.get("TAILRACE_EXAMPLES", "40"))
 """How many histories are told."""
 STEPS = 50
 
-_topics = st.sampled_from(["a", "a/b", "b/ü", "$dead/a"])
+TOPICS = ["a", "a/b", "b/ü", "$dead/a"]
+_topics = st.sampled_from(TOPICS)
 _selections = st.sampled_from(
     [
         Selection(),
@@ -60,6 +62,8 @@ _configs = st.sampled_from(
         TopicConfig(retention=Retention(max_age_seconds=1), dedupe_window_seconds=1),
         TopicConfig(retention=Retention(max_events=2), compaction="key"),
         TopicConfig(compaction="key", dedupe_window_seconds=0),
+        TopicConfig(idle_seconds=1, content_type="text/plain"),
+        TopicConfig(idle_seconds=100),
     ]
 )
 _lags = st.integers(-1, 30)
@@ -105,6 +109,9 @@ def _entries(draw: st.DrawFn) -> dict[str, Any]:
         "idempotency_key": draw(_rarely(st.sampled_from(["1", "2"]))),
         "condition": draw(_rarely(st.tuples(_selections, _lags))),
         "close": draw(_rarely(st.booleans())) or False,
+        "create_new": draw(_rarely(_rarely(st.just(True)))) or False,
+        "content_type": draw(_rarely(st.sampled_from(["text/plain", "text/html"]))),
+        "stream_seq": draw(_rarely(st.sampled_from(["1", "10", "2"]))),
     }
 
 
@@ -152,6 +159,21 @@ class History(RuleBasedStateMachine):
         drafts = [msgspec.structs.replace(draft, topic=topic, id=None) for draft in drafts]
         self.append([{"topic": topic, "drafts": drafts}])
 
+    @rule(topic=_topics, source=_topics, lag=st.integers(0, 12), config=_configs, rest=_entries())
+    def fork(self, topic: str, source: str, lag: int, config: TopicConfig, rest: dict[str, Any]) -> None:
+        """A topic makes way for a fork of another, or of itself, which must fail; then something else happens."""
+        known = self.model.topics.get(source)
+        position = None if known is None or lag > 10 else known.tail - lag
+        born = {"topic": topic, "create": config, "forked_from": Fork(source, position and max(0, position), lag)}
+        self.append([{"topic": topic, "delete": True}, born, rest])
+
+    @rule(topics=st.dictionaries(_topics, st.integers(0, 2_000), max_size=3))
+    def touch(self, topics: dict[str, int]) -> None:
+        """Topics are said to have been used so many milliseconds ago."""
+        moments = {name: self.clock.now - ago for name, ago in topics.items()}
+        self.run(self.store.touch(moments))
+        self.model.touch(moments)
+
     def _entry(self, parts: dict[str, Any]) -> Entry:
         drafts = [
             draft
@@ -163,17 +185,17 @@ class History(RuleBasedStateMachine):
         condition = claimed and Condition(claimed[0], self.cursor(claimed[1]))
         return Entry(**{**parts, "drafts": drafts, "condition": condition})
 
-    @precondition(lambda self: self.model.topics)
+    @precondition(lambda self: self.model.present())
     @rule(which=st.integers(0, 3), config=_configs, budget=st.sampled_from([1, 2, 100]))
     def sweep(self, which: int, config: TopicConfig, budget: int) -> None:
         """Perhaps a new configuration, then a whole sweep, in steps."""
-        topics = sorted(self.model.topics)
+        topics = self.model.present()
         topic = topics[which % len(topics)]
         if config != TopicConfig():
             # A window made longer need not bring back what the shorter one forgot, so it stays as it was.
             window = self.model.topics[topic].config.dedupe_window_seconds
             config = msgspec.structs.replace(config, dedupe_window_seconds=window)
-            self.model.topics[topic].config = config
+            self.model.configure(topic, config)
             assert self.run(self.store.configure(topic, config)) == self.model.described(topic)
         before = self.model.described(topic)
         self.model.sweep(topic)
@@ -212,6 +234,22 @@ class History(RuleBasedStateMachine):
         for pattern in selection.topics:
             assert list(self.run(self.store.topics(pattern))) == self.model.listed(pattern)
 
+    @rule(topic=_topics, lag=_lags, limit=st.integers(1, 6))
+    def look_at(self, topic: str, lag: int, limit: int) -> None:
+        """Somebody reads one topic, and asks what it is."""
+        absence = self.model.absence(topic)
+        cursor = self.cursor(lag)
+        if absence is None:
+            view = self.run(self.store.read_topic(topic, cursor, limit))
+            assert view.info == self.run(self.store.describe(topic)) == self.model.described(topic)
+            self._check(Selection([topic]), cursor, limit, view.page)
+            self._read(Selection([topic]), cursor, limit)
+            self._read_back(Selection([topic]), cursor, limit)
+            return
+        for answer in (self.store.read_topic(topic, cursor, limit), self.store.describe(topic)):
+            with pytest.raises(absence):
+                self.run(answer)
+
     def _read(self, selection: Selection, after: Cursor, limit: int) -> None:
         for _ in range(PAGES_MAX):
             page = self.run(self.store.read(selection, after, limit))
@@ -230,6 +268,7 @@ class History(RuleBasedStateMachine):
         assert start <= last <= tip
         assert list(page.events) == [event for event in visible if start < event.position <= last]
         assert len(page.events) <= limit
+        assert page.tail == (self.model.tail(selection) if page.closed else 0)
         if last == tip:
             assert page.closed == self.model.over(selection)
             return

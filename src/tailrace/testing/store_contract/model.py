@@ -6,12 +6,11 @@ from the store's answer, once it has seen that they rise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tailrace.core import condition, producer
 from tailrace.core.condition import Condition, Judgement
-from tailrace.core.event import Draft, Event, format_time
+from tailrace.core.event import Draft, Event, format_time, media_type
 from tailrace.core.position import Cursor
 from tailrace.core.producer import ProducerState, Verdict
 from tailrace.core.retention import TopicConfig, cutoff, expired
@@ -20,26 +19,21 @@ from tailrace.core.topic import matcher
 from tailrace.errors import (
     ConditionFailed,
     ConditionUnknowable,
+    ContentTypeConflict,
     InvalidCursor,
+    InvalidFork,
     ProducerGap,
+    Refused,
+    SequenceConflict,
     StaleProducer,
     TailraceError,
     TopicClosed,
     TopicExists,
+    TopicGone,
     TopicNotFound,
 )
-from tailrace.log.store import GAP_TOPICS, Appended, Entry, Gap, GapReason, Receipt, TopicInfo
-
-
-class Whereabouts(NamedTuple):
-    """The part of a receipt that a duplicate gets again."""
-
-    first: int | None
-    last: int | None
-    events: int
-
-
-NOWHERE = Whereabouts(None, None, 0)
+from tailrace.log.store import GAP_TOPICS, Appended, Entry, Fork, Gap, GapReason, Receipt, TopicInfo
+from tailrace.testing.store_contract.model_topic import NOWHERE, Marks, ModelTopic, Whereabouts
 
 
 class Refusal(NamedTuple):
@@ -56,31 +50,6 @@ class Acceptance(NamedTuple):
     standing: Whereabouts | None = None
 
 
-@dataclass
-class ModelTopic:
-    """A topic that exists."""
-
-    config: TopicConfig
-    created_at: int
-    closed: bool = False
-    producers: dict[str, ProducerState] = field(default_factory=dict)
-    keys: dict[str, tuple[int, Whereabouts]] = field(default_factory=dict)
-    ids: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-
-    def remembers(self, recorded_at: int, now: int) -> bool:
-        """Whether a moment lies within the window."""
-        return now - recorded_at < self.config.dedupe_window_seconds * 1000
-
-
-@dataclass
-class Marks:
-    """What outlives a topic."""
-
-    removed: int = 0
-    compacted: int = 0
-    deleted: int = 0
-
-
 class Model:
     """What a log should be. `now` is the time, moved by whoever holds the model."""
 
@@ -88,17 +57,32 @@ class Model:
         self.epoch: int = tip.epoch
         self.tip: int = tip.position
         self.now = now
-        self.events: list[Event] = []
         self.topics: dict[str, ModelTopic] = {}
+        self.gone: dict[str, ModelTopic] = {}
         self.marks: dict[str, Marks] = {}
+
+    @property
+    def events(self) -> list[Event]:
+        """All events of topics that exist, in order."""
+        return sorted(
+            [event for topic in self.topics.values() for event in topic.events], key=lambda event: event.position
+        )
+
+    def absence(self, name: str) -> type[TailraceError] | None:
+        """What somebody who asks for a topic should be told; None: it is here."""
+        topic = self.topics.get(name) or self.gone.get(name)
+        if topic is not None and topic.is_here(self.now):
+            return None
+        return TopicGone if topic is not None and topic.is_needed(self.now) else TopicNotFound
 
     # ---- appending ------------------------------------------------------------------------------------------
 
     def judge(self, entry: Entry) -> Refusal | Whereabouts | Acceptance:
         """Whether an entry should be refused, is a duplicate, or which of its drafts should be placed."""
         if entry.delete:
-            return Acceptance([]) if entry.topic in self.topics else Refusal(TopicNotFound, {})
-        refusal = self._judge_topics(entry)
+            absence = self.absence(entry.topic)
+            return Acceptance([]) if absence is None else Refusal(absence, {})
+        refusal = self._judge_topics(entry) or self._judge_fork(entry)
         if refusal is not None:
             return refusal
         repeated = self._judge_producer(entry) or self._judge_key(entry)
@@ -111,17 +95,46 @@ class Model:
             topic = self.topics.get(draft.topic)
             if topic is not None and topic.closed:
                 return Refusal(TopicClosed, {})
-        return (entry.condition and self._judge_condition(entry.condition)) or Acceptance(drafts)
+        refusal = self._judge_demands(entry) or (entry.condition and self._judge_condition(entry.condition))
+        return refusal or Acceptance(drafts)
 
     def _judge_topics(self, entry: Entry) -> Refusal | None:
         known = self.topics.get(entry.topic)
-        if entry.create is not None and known is not None and known.config != entry.create:
+        if entry.create is not None and known is not None and (entry.create_new or known.config != entry.create):
             return Refusal(TopicExists, {})
+        if entry.create is not None and entry.topic in self.gone:
+            return Refusal(TopicGone, {})
+        absent: set[type[TailraceError]] = set()
         for name in [entry.topic, *[draft.topic for draft in entry.drafts]]:
             by_config = name == entry.topic and entry.create is not None
             by_draft = entry.create_missing and name in [draft.topic for draft in entry.drafts]
-            if name not in self.topics and not by_config and not by_draft:
-                return Refusal(TopicNotFound, {})
+            if name in self.gone:
+                absent.add(TopicGone)
+            elif name not in self.topics and not by_config and not by_draft:
+                absent.add(TopicNotFound)
+        return Refusal(absent.pop() if len(absent) == 1 else Refused, {}) if absent else None
+
+    def _judge_fork(self, entry: Entry) -> Refusal | None:
+        if entry.forked_from is None or entry.topic in self.topics:
+            return None
+        absence = self.absence(entry.forked_from.topic)
+        if absence is not None:
+            return Refusal(absence, {})
+        source = self.topics[entry.forked_from.topic]
+        if not _agree(self._config_of_new(entry, entry.topic), source.config.content_type):
+            return Refusal(ContentTypeConflict, {})
+        position = entry.forked_from.position
+        fits = position is None or position == 0 or source.missing_through() <= position <= source.tail
+        return None if fits else Refusal(InvalidFork, {})
+
+    def _judge_demands(self, entry: Entry) -> Refusal | None:
+        topic = self.topics.get(entry.topic)
+        config = self._config_of_new(entry, entry.topic) if topic is None else topic.config
+        if not _agree(config, entry.content_type):
+            return Refusal(ContentTypeConflict, {"content_type": config.content_type})
+        known = None if topic is None else topic.stream_seq
+        if entry.stream_seq is not None and known is not None and entry.stream_seq.encode() <= known.encode():
+            return Refusal(SequenceConflict, {})
         return None
 
     def _judge_producer(self, entry: Entry) -> Refusal | Whereabouts | None:
@@ -130,6 +143,8 @@ class Model:
         topic = self.topics.get(entry.topic)
         state = topic.producers.get(entry.producer.id) if topic is not None else None
         match producer.judge(state, entry.producer):
+            case verdict if topic is not None and topic.closed and verdict is not Verdict.DUPLICATE:
+                return Refusal(TopicClosed, {})
             case Verdict.ACCEPT:
                 return None
             case Verdict.STALE:
@@ -152,7 +167,8 @@ class Model:
         drafts: list[Draft] = []
         standing: set[int] = set()
         for draft in entry.drafts:
-            topic = self.topics.get(draft.topic) or ModelTopic(self._config_of_new(entry, draft.topic), self.now)
+            config = self._config_of_new(entry, draft.topic)
+            topic = self.topics.get(draft.topic) or ModelTopic(draft.topic, config, self.now)
             recorded_at, position = topic.ids.get(_name(draft), (0, 0)) if draft.id else (0, 0)
             if position and topic.remembers(recorded_at, self.now):
                 standing.add(position)
@@ -188,9 +204,10 @@ class Model:
         assert len(appended.results) == len(entries)
         events, marks = list(appended.events), list(appended.marks)
         for entry, result in zip(entries, appended.results, strict=True):
+            self._end_topics(entry, marks)
             expected = self.judge(entry)
             if isinstance(expected, Refusal):
-                assert type(result) is expected.error, (entry, result, expected)
+                assert isinstance(result, expected.error), (entry, result, expected)
                 assert expected.extra.items() <= result.extra.items()
                 continue
             assert isinstance(result, Receipt), (entry, result, expected)
@@ -198,23 +215,54 @@ class Model:
             told = Whereabouts(result.first, result.last, result.count)
             if isinstance(expected, Whereabouts):
                 assert (told, result.duplicate, result.created) == (expected, True, False), (entry, result)
-                continue
-            assert result.created == (entry.topic not in self.topics and expected.standing is None)
-            assert result.duplicate == (expected.standing is not None)
-            assert told == self._do(entry, expected, events, marks), (entry, result)
+                self.topics[entry.topic].used_at = self.now
+            else:
+                assert result.created == (entry.topic not in self.topics and expected.standing is None)
+                assert result.duplicate == (expected.standing is not None)
+                assert told == self._do(entry, expected, events, marks), (entry, result)
+            self._check_state(entry, result)
         assert (events, marks) == ([], []), "nothing was placed that nobody asked for"
         assert appended.last == self.tip
+
+    def _check_state(self, entry: Entry, receipt: Receipt) -> None:
+        topic = self.topics.get(entry.topic)
+        if topic is None:
+            return
+        state = topic.producers.get(entry.producer.id) if entry.producer is not None else None
+        sequence = None if state is None else state.sequence
+        assert (receipt.tail, receipt.closed, receipt.sequence) == (topic.tail, topic.closed, sequence), entry
+
+    def _end_topics(self, entry: Entry, marks: list[tuple[str, int]]) -> None:
+        """The topics that an entry names and whose time is up are deleted, in whatever order."""
+        named = {entry.topic, *[draft.topic for draft in entry.drafts]}
+        if entry.forked_from is not None:
+            named.add(entry.forked_from.topic)
+        over: set[str] = set()
+        for name in named:
+            topic = self.topics.get(name) or self.gone.get(name)
+            if topic is not None and (topic.gone or topic.is_over(self.now)):
+                over |= {one.name for one in topic.descent() if not one.gone and one.is_over(self.now)}
+        while over:
+            name = marks[0][0]
+            over.remove(name)
+            self._delete(name, self._taken(name, marks))
 
     def _do(self, entry: Entry, accepted: Acceptance, events: list[Event], marks: list[tuple[str, int]]) -> Whereabouts:
         if entry.delete:
             self._delete(entry.topic, self._taken(entry.topic, marks))
             return NOWHERE
+        fork = entry.forked_from if entry.topic not in self.topics else None
         for name in {entry.topic} | {draft.topic for draft in entry.drafts}:
             if name not in self.topics:
-                self.topics[name] = ModelTopic(self._config_of_new(entry, name), self.now)
-                self.marks.setdefault(name, Marks())
+                marked = self.marks.setdefault(name, Marks())
+                self.topics[name] = ModelTopic(name, self._config_of_new(entry, name), self.now, marked.removed)
+        if fork is not None:
+            self._fork(entry.topic, fork, self._taken(entry.topic, marks))
         whereabouts = accepted.standing or self._place(accepted.drafts, events)
         topic = self.topics[entry.topic]
+        topic.used_at = self.now
+        if entry.stream_seq is not None and accepted.standing is None:
+            topic.stream_seq = entry.stream_seq
         if entry.producer is not None:
             topic.producers[entry.producer.id] = ProducerState(
                 entry.producer.epoch, entry.producer.sequence, *whereabouts
@@ -226,6 +274,15 @@ class Model:
             self._taken(entry.topic, marks)
         return whereabouts
 
+    def _fork(self, name: str, fork: Fork, born: int) -> None:
+        source = self.topics[fork.topic]
+        position = source.tail if fork.position is None else fork.position
+        config = self.topics[name].config
+        topic = ModelTopic(name, config, self.now, source=source, position=position, part=fork.part)
+        assert born > position
+        self.topics[name] = topic
+        source.forks.append(topic)
+
     def _place(self, drafts: list[Draft], events: list[Event]) -> Whereabouts:
         if not drafts:
             return NOWHERE
@@ -236,9 +293,11 @@ class Model:
             self.tip = event.position
             cursor = Cursor(self.epoch, event.position)
             assert event == draft.placed(cursor, first, self.now, format_time(self.now))
-            self.events.append(event)
+            topic = self.topics[draft.topic]
+            topic.events.append(event)
+            topic.tail, topic.used_at = event.position, self.now
             if draft.id is not None:
-                self.topics[draft.topic].ids[_name(draft)] = (self.now, event.position)
+                topic.ids[_name(draft)] = (self.now, event.position)
         return Whereabouts(first, self.tip, len(drafts))
 
     def _taken(self, topic: str, marks: list[tuple[str, int]]) -> int:
@@ -249,15 +308,30 @@ class Model:
         return position
 
     def _delete(self, name: str, position: int) -> None:
-        del self.topics[name]
-        self.events = [event for event in self.events if event.topic != name]
+        topic = self.topics.pop(name)
+        if topic.forks:
+            topic.gone = True
+            self.gone[name] = topic
+        else:
+            for freed in topic.let_go():
+                del self.gone[freed.name]
         self.marks[name].removed = self.marks[name].deleted = position
 
     # ---- reading --------------------------------------------------------------------------------------------
 
     def visible(self, selection: Selection) -> list[Event]:
         """What a reader of a selection can see, in order."""
-        return [e for e in self.events if selection.matches(e) and not expired(e.expires_at, self.now)]
+        fork = self.fork(selection)
+        selected = selection.matches if fork is None else selection.wants
+        events = self.events if fork is None else fork.shown()
+        return [event for event in events if selected(event) and not expired(event.expires_at, self.now)]
+
+    def fork(self, selection: Selection) -> ModelTopic | None:
+        """The topic that is selected, if it is the only one, and a fork."""
+        topic = self.topics.get(selection.topics[0]) if len(selection.topics) == 1 else None
+        if topic is None or topic.source is None or not selection.includes(topic.name):
+            return None
+        return topic
 
     def start(self, after: Cursor) -> tuple[int, Gap | None]:
         """Where a cursor's reader goes on, and the gap if that is elsewhere."""
@@ -274,6 +348,10 @@ class Model:
         start, gap = self.start(after)
         if gap is not None or start == 0:
             return gap
+        fork = self.fork(selection)
+        if fork is not None:
+            missing = fork.missing_through()
+            return Gap("removed", after, Cursor(self.epoch, missing), (fork.name,)) if missing > start else None
         hit = {n: m for n, m in self.marks.items() if selection.includes(n) and m.removed > start}
         if not hit:
             return None
@@ -286,10 +364,14 @@ class Model:
         topics = [self.topics.get(name) for name in selection.topics]
         return selection.exact and all(topic is not None and topic.closed for topic in topics)
 
+    def tail(self, selection: Selection) -> int:
+        """The highest tail of the selected topics, all of which exist."""
+        return max(self.topics[name].tail for name in selection.topics)
+
     def described(self, name: str) -> TopicInfo:
         """A topic as it stands."""
         topic, marks = self.topics[name], self.marks[name]
-        kept = [event for event in self.events if event.topic == name]
+        kept = topic.events
         return TopicInfo(
             name,
             topic.config,
@@ -301,19 +383,39 @@ class Model:
             sum(len(event.data) for event in kept),
             marks.removed,
             marks.compacted,
+            topic.tail,
+            topic.deadline,
+            None if topic.source is None else Fork(topic.source.name, topic.position, topic.part),
         )
 
     def listed(self, pattern: str) -> list[TopicInfo]:
         """The topics that match a pattern, in order of name."""
-        return [self.described(name) for name in sorted(self.topics) if matcher(pattern)(name)]
+        return [self.described(name) for name in self.present() if matcher(pattern)(name)]
+
+    def present(self) -> list[str]:
+        """The names of the topics that are here, in order."""
+        return [name for name in sorted(self.topics) if self.topics[name].is_here(self.now)]
+
+    def configure(self, name: str, config: TopicConfig) -> None:
+        """Replace a topic's configuration, which is a use of it."""
+        topic = self.topics[name]
+        topic.config, topic.used_at = config, self.now
+
+    def touch(self, moments: dict[str, int]) -> None:
+        """Topics were used, those at least whose time was not up by then."""
+        for name, moment in moments.items():
+            topic = self.topics.get(name)
+            if topic is not None and not topic.is_over(moment):
+                topic.used_at = max(topic.used_at, moment)
 
     # ---- sweeping -------------------------------------------------------------------------------------------
 
     def sweep(self, name: str) -> None:
         """Remove what a topic no longer keeps."""
-        config, marks = self.topics[name].config, self.marks[name]
+        topic, marks = self.topics[name], self.marks[name]
+        config = topic.config
         if config.compaction == "key":
-            newest = {event.key: event for event in self.events if event.topic == name and event.key is not None}
+            newest = {event.key: event for event in topic.events if event.key is not None}
             for event in self._of(name):
                 if event.key is not None and newest[event.key] is not event:
                     marks.compacted = max(marks.compacted, self._remove(event))
@@ -327,14 +429,19 @@ class Model:
             too_many = config.retention.max_events is not None and len(kept) > config.retention.max_events
             size = sum(len(one.data) for one in kept)
             if too_old or too_many or (config.retention.max_bytes is not None and size > config.retention.max_bytes):
-                marks.removed = max(marks.removed, self._remove(event))
+                marks.removed = topic.removed = max(marks.removed, self._remove(event))
 
     def _of(self, name: str) -> list[Event]:
-        return [event for event in self.events if event.topic == name]
+        return list(self.topics[name].events)
 
     def _remove(self, event: Event) -> int:
-        self.events.remove(event)
+        self.topics[event.topic].events.remove(event)
         return event.position
+
+
+def _agree(config: TopicConfig, content_type: str | None) -> bool:
+    known = config.content_type
+    return known is None or content_type is None or media_type(known) == media_type(content_type)
 
 
 def _name(draft: Draft) -> tuple[str, str]:

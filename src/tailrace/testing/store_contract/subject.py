@@ -14,7 +14,7 @@ from tailrace.core.producer import Producer
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.errors import TailraceError
-from tailrace.log.store import Appended, Entry, Page, Receipt, Store, TopicInfo
+from tailrace.log.store import Appended, Entry, Fork, Page, Receipt, Store, TopicInfo
 
 EVERYTHING = Selection()
 PAGES_MAX = 200
@@ -81,7 +81,11 @@ class Rules(TypedDict, total=False):
     """What an entry may have besides topic and drafts."""
 
     create: TopicConfig
+    create_new: bool
     create_missing: bool
+    forked_from: Fork
+    content_type: str
+    stream_seq: str
     producer: Producer
     idempotency_key: str
     condition: Condition
@@ -123,6 +127,15 @@ async def refusal(store: Store, *drafts: Draft, topic: str | None = None, **rule
     error = await attempt(store, entry(*drafts, topic=topic, **rules))
     assert isinstance(error, TailraceError), error
     return error
+
+
+async def fork(
+    store: Store, topic: str, source: str, position: int | None = None, *drafts: Draft, **rules: Unpack[Rules]
+) -> Receipt:
+    """Make a topic that begins as a copy of another."""
+    rules.setdefault("create", TopicConfig())
+    rules["forked_from"] = Fork(source, position)
+    return await publish(store, *drafts, topic=topic, **rules)
 
 
 async def close(store: Store, topic: str) -> Receipt:
