@@ -312,6 +312,20 @@ async def test_what_the_writer_sweeps_is_looked_for_in_the_file_by_all(writer: W
         assert page.gap is not None
 
 
+async def test_the_writer_deletes_topics_whose_time_is_up_and_all_are_told(writer: Writer, store: RemoteStore) -> None:
+    mortal = Entry(topic="a", drafts=[Draft(topic="a", data=b"1")], create=TopicConfig(idle_seconds=0))
+    async with await Log.open(store) as log:
+        receipt = await log.publish(mortal)
+        assert receipt.last is not None
+        pages = log.follow(Selection(["a"]), Cursor(receipt.epoch, receipt.last))
+        await anext(pages)
+        await writer.hub.janitor.sweep()
+        page = await anext(pages)
+        assert page.gap is not None
+        assert page.gap.reason == "deleted"
+        await pages.aclose()
+
+
 async def test_a_log_whose_writer_sweeps_does_not_sweep(store: RemoteStore) -> None:
     async with await Log.open(store, LogLimits(sweep_seconds=0.001)) as log:
         await store.append([entry(1)])

@@ -1,4 +1,4 @@
-"""Removes what topics no longer keep, every so often and in small steps.
+"""Removes what topics no longer keep, and topics whose time is up, every so often and in small steps.
 
 Between two steps publishes get their turn. Whatever is removed, each tail sends readers that would have seen it to
 the store, which knows whether that is a gap.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from tailrace.errors import TailraceError, TopicNotFound
 from tailrace.log.limits import LogLimits
@@ -16,6 +17,10 @@ from tailrace.log.store import Store
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+OVERDUE: Final = 1_000
+"""Topics whose time is up that are looked for at a time."""
+LetGo = Callable[[Sequence[str]], Awaitable[None]]
+"""Names topics in entries that ask nothing, so that those whose time is up are deleted."""
 Divert = Callable[[str, int], None]
 """Sends readers of a topic whose cursor lies before a position to the store (`Tail.divert`)."""
 
@@ -23,9 +28,12 @@ Divert = Callable[[str, int], None]
 class Janitor:
     """Sweeps every topic of a store every `sweep_seconds`."""
 
-    def __init__(self, store: Store, divert: Divert, limits: LogLimits, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, divert: Divert, let_go: LetGo, limits: LogLimits, clock: Callable[[], int]
+    ) -> None:
         self._store = store
         self._divert = divert
+        self._let_go = let_go
         self._limits = limits
         self._clock = clock
         self.sweeps: int = 0
@@ -45,8 +53,10 @@ class Janitor:
                 self.failure = None
 
     async def sweep(self) -> int:
-        """Sweep every topic once; answers how many events were removed."""
+        """Sweep every topic once, and let go of those whose time is up; answers how many events were removed."""
         removed = 0
+        if overdue := await self._store.overdue(OVERDUE):
+            await self._let_go(overdue)
         name = ""
         while topics := await self._store.topics("**", after=name):
             for topic in topics:

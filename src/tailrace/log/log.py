@@ -58,7 +58,7 @@ class Log:
         self.limits = limits
         self.wakeup: Wakeup = Wakeup()
         self.tail: Tail = Tail(limits, clock)
-        self.janitor: Janitor = Janitor(store, self.tail.divert, limits, clock)
+        self.janitor: Janitor = Janitor(store, self.tail.divert, self._let_go, limits, clock)
         self.pushed_at: float = 0.0
         """When the newest batch was shown to readers (`time.perf_counter`)."""
         self.failure: TailraceError | None = None
@@ -105,6 +105,9 @@ class Log:
     def touch(self, topic: str) -> None:
         """Count a topic as used now (`TopicConfig.idle_seconds`), though nothing is published. For topics that care."""
         self._touching.touch(topic)
+
+    async def _let_go(self, topics: Sequence[str]) -> None:
+        await self.publish_many([Entry(topic=topic, create_missing=False) for topic in topics])
 
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Receipt | TailraceError]:
         if self._touching.waiting:

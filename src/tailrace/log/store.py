@@ -315,6 +315,10 @@ class Store(Protocol):
         """
         ...
 
+    async def overdue(self, limit: int) -> Sequence[str]:
+        """Topics whose time is up, and which no entry has named since: at most so many, in no particular order."""
+        ...
+
     async def configure(self, topic: str, config: TopicConfig) -> TopicInfo:
         """Replace a topic's configuration, from now on; that counts as use of it. Raises TopicNotFound, TopicGone, or
         Unsupported if the store cannot reach its durability (so do entries with `create`).

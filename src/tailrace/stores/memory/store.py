@@ -417,6 +417,11 @@ class MemoryStore:
         self._require_open()
         self._topics.touch(topics)
 
+    async def overdue(self, limit: int) -> Sequence[str]:
+        """See `Store.overdue`."""
+        self._require_open()
+        return self._topics.overdue(limit, self._clock())
+
     async def sweep(self, topic: str, now: int, budget: int) -> Swept:
         """See `Store.sweep`."""
         known = self._topic(topic)

@@ -114,6 +114,11 @@ class Topics:
             return []
         return [one for one in topic.descent() if not one.gone and one.is_over(now)]
 
+    def overdue(self, limit: int, now: int) -> list[str]:
+        """Topics whose time is up, and that are still here."""
+        over = (name for name in self._mortal if self._topics[name].is_over(now))
+        return list(islice(over, limit))
+
     def configure(self, topic: Topic, config: TopicConfig, now: int) -> None:
         """Replace a topic's configuration, which counts as use of it."""
         topic.configure(config)

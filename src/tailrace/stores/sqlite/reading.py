@@ -35,6 +35,7 @@ _LISTED: Final = 1_000
 
 _T = TypeVar("_T")
 _infos_decoder: Final = msgspec.json.Decoder(list[TopicInfo])
+_names_decoder: Final = msgspec.json.Decoder(list[str])
 _ends_decoder: Final = msgspec.json.Decoder(list[tuple[int, int]])
 
 
@@ -97,6 +98,14 @@ class Reading:
     async def read_topic(self, topic: str, after: Cursor, limit: int) -> TopicView:
         """See `Store.read_topic`."""
         return await self._read(lambda reader: _view(reader, topic, after, limit, self._clock()))
+
+    async def overdue(self, limit: int) -> Sequence[str]:
+        """See `Store.overdue`."""
+
+        def ask(reader: Reader) -> list[str]:
+            return reader.connection.json(_names_decoder, SQL["overdue"], {"now": self._clock(), "limit": limit})
+
+        return await self._read(ask)
 
     async def _read(self, ask: Callable[[Reader], _T]) -> _T:
         self._require_open()

@@ -177,6 +177,9 @@ FROM (
     ORDER BY name LIMIT :limit
 ) AS topic;
 
+-- overdue: Existing topics whose time is up.
+SELECT json_group_array(name) FROM (SELECT name FROM topics WHERE live AND deadline <= :now LIMIT :limit);
+
 -- needed: Whether a topic that is gone, or whose time is up, has forks left whose time is not.
 WITH RECURSIVE descent (id) AS (
     SELECT coalesce(gone_id, id) FROM topics WHERE name = :name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ from tailrace.errors import TailraceError
 from tailrace.log.janitor import Janitor
 from tailrace.log.limits import LogLimits
 from tailrace.log.log import wall_ms
-from tailrace.log.store import Appended
+from tailrace.log.store import Appended, Entry
 from tailrace.stores.sqlite.store import SqliteStore
 from tailrace.stores.sqlite.writer import Remembered
 from tailrace.stores.sqlite_remote.messages import (
@@ -52,6 +53,8 @@ OTHERS_SECONDS: Final = 0.5
 """How long the others may take to tell what they have to tell."""
 _UNREAD_BYTES: Final = 32 * 1024 * 1024
 """A sender that has left so much unread is no longer told of appends: it looks into the file instead."""
+_HOUSE: Final = "janitor"
+"""The name under which the hub itself sends: no process has it, for theirs are numbers."""
 _ANSWERS: Final = 1_000
 """Senders whose last answer is kept in memory."""
 
@@ -73,7 +76,7 @@ class Hub:
 
     def __init__(self, store: SqliteStore, limits: LogLimits, clock: Callable[[], int]) -> None:
         self._store = store
-        self.janitor: Janitor = Janitor(store, self._swept, limits, clock)
+        self.janitor: Janitor = Janitor(store, self._swept, self._let_go, limits, clock)
         self.tell: Callable[[], bytes] = bytes
         self._tip = Cursor(0, 0)
         self._senders: dict[str, asyncio.StreamWriter] = {}
@@ -178,6 +181,12 @@ class Hub:
         for writer in self._senders.values():
             if writer.transport.get_write_buffer_size() < _UNREAD_BYTES:
                 writer.write(encoded)
+
+    async def _let_go(self, topics: Sequence[str]) -> None:
+        """Have them committed with what others send. What becomes of it, the next sweep sees."""
+        entries = [Entry(topic=topic, create_missing=False) for topic in topics]
+        self._waiting[_HOUSE] = Append(time.time_ns(), entries)
+        self._arrived.set()
 
     # ---- batches --------------------------------------------------------------------------------------------
 

@@ -53,6 +53,16 @@ class LifetimeChecks(Subject):
         clock.forward(milliseconds=1)
         assert await absence(store, "a") is TopicNotFound
 
+    async def test_those_whose_time_is_up_are_told_until_an_entry_names_them(self, store: Store, clock: Clock) -> None:
+        for name in ("a", "b", "c"):
+            await publish(store, draft(name), create=IDLE if name != "b" else OTHER)
+        assert list(await store.overdue(10)) == []
+        clock.forward(seconds=10)
+        assert sorted(await store.overdue(10)) == ["a", "c"]
+        assert len(await store.overdue(1)) == 1
+        assert isinstance(await refusal(store, topic="a", create_missing=False), TopicNotFound)
+        assert list(await store.overdue(10)) == ["c"]
+
     async def test_a_topic_without_such_a_time_has_no_deadline(self, store: Store, clock: Clock) -> None:
         await publish(store, draft("a"))
         clock.forward(seconds=10**9)

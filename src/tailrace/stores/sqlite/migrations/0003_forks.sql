@@ -5,6 +5,7 @@ ALTER TABLE topics ADD COLUMN touched_at INTEGER NOT NULL DEFAULT 0;  -- its las
 ALTER TABLE topics ADD COLUMN deadline INTEGER;  -- when its time is up, unless it is used before
 ALTER TABLE topics ADD COLUMN stream_seq TEXT;  -- the last one accepted, as JSON
 ALTER TABLE topics ADD COLUMN gone_id INTEGER;  -- not live: the id it had, if there are forks of it
+CREATE INDEX topics_by_deadline ON topics (deadline) WHERE deadline IS NOT NULL;
 
 UPDATE topics SET touched_at = created_at, tail = max(
     removed_through, compacted_through, coalesce((SELECT max(position) FROM events WHERE topic_id = topics.id), 0)
