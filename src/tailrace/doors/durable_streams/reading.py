@@ -20,7 +20,7 @@ from tailrace.doors.durable_streams.contents import body_of, content_type_of
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.durable_streams.offsets import NOW, ZERO, offset_of, parse_offset
 from tailrace.doors.durable_streams.refusals import OffsetGone
-from tailrace.doors.encoding import packed
+from tailrace.doors.encoding import VARY, packed
 from tailrace.doors.streams import Streams
 from tailrace.errors import InvalidParameter
 from tailrace.log.follower import Follower
@@ -29,6 +29,9 @@ from tailrace.log.store import Gap, Page, TopicInfo, TopicView
 PAGE_EVENTS: Final = 20_000
 """The most messages of one answer."""
 LIVE: Final = ("long-poll", "sse")
+RENEWALS: Final = 4
+"""How often within its idle time a stream counts as used that somebody waits for."""
+_ANY: Final = asyncio.FIRST_COMPLETED
 _LASTING: Final = b"max-age=60, stale-while-revalidate=300"
 _ASK_AGAIN: Final = (b"cache-control", b"no-cache")
 
@@ -109,13 +112,14 @@ class Reading:
 
     async def _answer(self, call: Call, part: Part, asked: Asked, more: Sequence[tuple[bytes, bytes]]) -> None:
         start = asked.after or Cursor(self._log.tail.epoch, part.end)
-        tag = f'"{start.position}-{part.end}-{len(part.events)}{"-c" if part.closed else ""}"'
+        epoch = self._log.tail.epoch
+        tag = f'"{epoch}-{start.position}-{part.end}-{len(part.events)}{"-c" if part.closed else ""}"'
         cache = _ASK_AGAIN if part.level else self._lasting
         headers = [_content_type(part.info), *self._said(part), cache, *more]
         if _has(call, tag):
-            await call.answer(304, b"", [(b"etag", tag.encode()), *headers[1:]])
+            await call.answer(304, b"", [(b"etag", tag.encode()), VARY, *headers[1:]])
             return
-        body = body_of(part.events, _kept(part.info), self._log.tail.epoch)
+        body = body_of(part.events, _kept(part.info), epoch)
         body, coded = await packed(call, body, "auto")
         self._streams.metrics.delivered(len(part.events), len(body))
         etag = tag.encode() if len(list(coded)) == 1 else b"W/" + tag.encode()
@@ -189,8 +193,10 @@ class Reading:
         follower = Follower(self._log, Selection([topic]), after, begun=True)
         waiting = asyncio.ensure_future(follower.next_page(self._limits.long_poll_seconds))
         draining = asyncio.ensure_future(self._streams.wait_draining())
+        renewal = renewal_seconds(part.info.config.idle_seconds)
         try:
-            await asyncio.wait({waiting, draining}, return_when=asyncio.FIRST_COMPLETED)
+            while not (await asyncio.wait({waiting, draining}, timeout=renewal, return_when=_ANY))[0]:
+                self._log.touch(topic)
             page = waiting.result() if waiting.done() else None
         finally:
             waiting.cancel()
@@ -211,6 +217,11 @@ class Reading:
             page = page._replace(gap=None)
         after = self._log.tail.tip if asked.after is None else asked.after
         return after, view.info, page
+
+
+def renewal_seconds(idle_seconds: int | None) -> float | None:
+    """How long a stream may go without being used, so that it is not taken for idle in good time."""
+    return None if idle_seconds is None else max(idle_seconds, 1) / RENEWALS
 
 
 def _after(given: Sequence[str], live: str | None) -> Cursor | None:
