@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from queue import SimpleQueue
 
@@ -16,9 +17,8 @@ from tailrace.core.grant import EVERYTHING
 from tailrace.core.position import Cursor
 from tailrace.doors.asgi import Call
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
-from tailrace.log.log import Log
+from tailrace.log.store import TopicInfo
 from tailrace.server.config import Settings
-from tailrace.stores.memory.store import MemoryStore
 from tailrace.testing.server import LiveServer, quick_settings
 from tailrace.wire.sse_decoder import ServerSentEvent, SseDecoder
 
@@ -46,13 +46,6 @@ def call_with(method: str = "GET", **headers: str) -> Call:
     given = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in headers.items()]
     scope: Scope = {"type": "http", "method": method, "path": "/", "headers": given, "query_string": b""}
     return Call(scope, receive, send, EVERYTHING)
-
-
-@asynccontextmanager
-async def open_log(epoch: int = 7) -> AsyncIterator[Log]:
-    """A log in memory, in this event loop."""
-    async with await Log.open(MemoryStore(epoch=epoch)) as log:
-        yield log
 
 
 class Followed:
@@ -152,6 +145,24 @@ class Streams(httpx2.Client):
     def tip(self) -> Cursor:
         """Where the log ends."""
         return self.server.site.log.tail.tip
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end, "that did not come about"
+        time.sleep(0.002)
+
+
+def deadline_of(server: LiveServer, stream: str) -> int:
+    """When a stream's time is up (milliseconds)."""
+    described: SimpleQueue[asyncio.Future[TopicInfo]] = SimpleQueue()
+    log = server.site.log
+    server.call(lambda: asyncio.ensure_future(log.describe(stream)).add_done_callback(described.put))
+    deadline = described.get(timeout=20).result().deadline
+    assert deadline is not None, "it lives for ever"
+    return deadline
 
 
 def tasks_of(server: LiveServer) -> int:

@@ -90,7 +90,7 @@ def test_bytes_are_one_event_however_they_look() -> None:
         ("image/png", False, True),
     ],
 )
-def test_the_media_type_alone_says_what_a_stream_holds(kind: str, messages: bool, binary: bool) -> None:  # noqa: FBT001 - a table
+def test_the_media_type_alone_says_what_a_stream_holds(kind: str, messages: bool, binary: bool) -> None:
     assert (is_messages(kind), is_binary(kind)) == (messages, binary)
 
 

@@ -44,7 +44,7 @@ def test_anything_else_is_no_offset(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "meant"), [("true", True), ("TRUE", True), (" True ", True), ("false", False), ("1", False), ("", False)]
 )
-def test_only_true_closes_in_whatever_case(value: str, meant: bool) -> None:  # noqa: FBT001 - a table
+def test_only_true_closes_in_whatever_case(value: str, meant: bool) -> None:
     assert closes(call_with(stream_closed=value)) is meant
 
 

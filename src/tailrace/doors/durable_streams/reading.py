@@ -71,7 +71,7 @@ class Reading:
     async def describe(self, call: Call, topic: str) -> None:
         """The stream as it stands. This is no use of it."""
         call.grant.require("read", topic)
-        info = await self._log.store.describe(topic)
+        info = await self._log.describe(topic)
         config = info.config
         headers = [_content_type(info), (names.NEXT_OFFSET, self._offset(info.tail)), NO_STORE]
         if config.idle_seconds is not None:
@@ -97,7 +97,7 @@ class Reading:
         try:
             after = _after([resumed] if resumed else params.get("offset", []), live)
         except InvalidParameter:
-            await self._log.store.describe(topic)
+            await self._log.describe(topic)
             raise
         return Asked(after, live, params.get("cursor", [None])[0])
 
@@ -131,21 +131,24 @@ class Reading:
         events, page = list(view.page.events), view.page
         size = sum([len(event.data) for event in events])
         while not page.exhausted and events and size < most and len(events) < PAGE_EVENTS:
-            view = await self._log.store.read_topic(topic, page.last, PAGE_EVENTS - len(events))
+            view = await self._log.read_topic(topic, page.last, PAGE_EVENTS - len(events))
             page = view.page
             if page.gap is not None:  # what was read before it is still true
                 return Part(view.info, events, events[-1].position, level=False, closed=False)
             events += page.events
             size += sum([len(event.data) for event in page.events])
-        return self._cut(view, events)
+        return self._cut(view, events, most)
 
-    def _cut(self, view: TopicView, events: list[Event]) -> Part:
+    def _cut(self, view: TopicView, events: list[Event], most: int) -> Part:
         page, info = view.page, view.info
+        kept = _fitting(events, most)
+        if kept < len(events):
+            return Part(info, events[:kept], events[kept - 1].position, level=False, closed=False)
         end = info.tail if page.exhausted else events[-1].position if events else page.last.position
         return Part(info, events, end, page.exhausted, info.closed and page.exhausted)
 
     async def _view(self, topic: str, after: Cursor | None) -> TopicView:
-        view = await self._log.store.read_topic(topic, self._log.tail.tip if after is None else after, PAGE_EVENTS)
+        view = await self._log.read_topic(topic, self._log.tail.tip if after is None else after, PAGE_EVENTS)
         if view.info.config.idle_seconds is not None:
             self._log.touch(topic)
         gap = view.page.gap
@@ -232,6 +235,16 @@ def _after(given: Sequence[str], live: str | None) -> Cursor | None:
             raise InvalidParameter(f"live={live} needs an offset: -1 for the start, now, or one that was read.")
         return ZERO
     return None if given[0] == NOW else parse_offset(given[0])
+
+
+def _fitting(events: Sequence[Event], most: int) -> int:
+    """How many of `events` are about so many bytes; at least one, if there is one."""
+    size = 0
+    for index, event in enumerate(events):
+        size += len(event.data)
+        if size > most and index:
+            return index
+    return len(events)
 
 
 def _gone(gap: Gap, epoch: int) -> OffsetGone:
