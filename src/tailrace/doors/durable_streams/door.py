@@ -13,6 +13,7 @@ from tailrace.doors.access import Access
 from tailrace.doors.asgi import Call, Handler, Resource, Started
 from tailrace.doors.durable_streams import headers as names
 from tailrace.doors.durable_streams.at_once import AppendAtOnce
+from tailrace.doors.durable_streams.faults import Faults
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.durable_streams.live import Live
 from tailrace.doors.durable_streams.reading import Reading
@@ -44,8 +45,12 @@ class Door:
         self._streams = streams
         self._log = streams.log
         self._writing = Writing(streams.log, streams.limits, streams.metrics, self.prefix)
-        self.publishing: AppendAtOnce = AppendAtOnce(streams.log, self._writing, streams.limits.body_bytes, self.prefix)
-        """Appending past everything that stands between."""
+        self._faults = Faults(self.prefix) if limits.faults else None
+        body_bytes = streams.limits.body_bytes
+        self.publishing: AppendAtOnce | None = (
+            None if limits.faults else AppendAtOnce(streams.log, self._writing, body_bytes, self.prefix)
+        )
+        """Appending past everything that stands between, if nothing does."""
         self._reading = Reading(streams, limits, clock, private=private)
         self._live = Live(streams, self._reading, limits, clock)
 
@@ -60,7 +65,11 @@ class Door:
         })  # fmt: skip
         endpoint = Endpoint(resource, access, self._streams.metrics, names.COMMON)
         preflight = Endpoint(Resource({"OPTIONS": _preflight}), None, self._streams.metrics, names.COMMON)
-        return [Route(f"{self.prefix}/{{topic:path}}", _Address(endpoint, preflight))]
+        address = _Address(endpoint, preflight)
+        streams = f"{self.prefix}/{{topic:path}}"
+        if self._faults is None:
+            return [Route(streams, address)]
+        return [*self._faults.routes(access, self._streams.metrics), Route(streams, self._faults.around(address))]
 
     def _answering(self, handler: StreamHandler) -> Handler:
         """A handler that is told the stream, and whose errors are answered in the protocol's words."""
