@@ -61,6 +61,16 @@ class Publishing(Protocol):
         ...
 
 
+class _Asked(NamedTuple):
+    """A request that is being answered; `began`: when, by `time.perf_counter`."""
+
+    door: Publishing
+    call: Call
+    size: int
+    began: float
+    reply: Reply
+
+
 class AtOnce:
     """What the doors do by coroutines, by callbacks. The first that takes a request has it."""
 
@@ -79,40 +89,31 @@ class AtOnce:
 
     def __call__(self, scope: Scope, body: bytes, reply: Reply) -> None:
         """Publish, and reply once it is stored or refused."""
-        began = time.perf_counter()
         door: Publishing = scope[_PUBLISHING]
-        call = Call(scope, _receive, _send, _NOBODY)
+        asked = _Asked(door, Call(scope, _receive, _send, _NOBODY), len(body), time.perf_counter(), reply)
         try:
-            call.grant = self._access.grant(scope)
-            storing = door.begin(call, body)
+            asked.call.grant = self._access.grant(scope)
+            storing = door.begin(asked.call, body)
         except Exception as error:  # noqa: BLE001 - it is answered
-            self._refuse(door, call, error, reply)
+            self._refuse(asked, error)
         else:
-            storing.add_done_callback(partial(self._finish, door, call, len(body), began, reply))
+            storing.add_done_callback(partial(self._finish, asked))
 
-    def _finish(
-        self,
-        door: Publishing,
-        call: Call,
-        size: int,
-        began: float,
-        reply: Reply,
-        stored: asyncio.Future[Receipt],
-    ) -> None:
+    def _finish(self, asked: _Asked, stored: asyncio.Future[Receipt]) -> None:
         error = stored.exception()
         if error is not None:
-            self._refuse(door, call, error, reply)
+            self._refuse(asked, error)
             return
         receipt = stored.result()
-        self._metrics.published(receipt, size, time.perf_counter() - began)
-        reply(*door.answer(call, receipt, size))
+        self._metrics.published(receipt, asked.size, time.perf_counter() - asked.began)
+        asked.reply(*asked.door.answer(asked.call, receipt, asked.size))
 
-    def _refuse(self, door: Publishing, call: Call, error: BaseException, reply: Reply) -> None:
+    def _refuse(self, asked: _Asked, error: BaseException) -> None:
         if not isinstance(error, TailraceError):
-            logger.error("a request to %s failed", call.path, exc_info=error)
+            logger.error("a request to %s failed", asked.call.path, exc_info=error)
             error = InternalError()
         self._metrics.refused(error.code, error.status)
-        reply(*door.refuse(call, error))
+        asked.reply(*asked.door.refuse(asked.call, error))
 
 
 async def _receive() -> Message:

@@ -33,7 +33,7 @@ class Site:
         self.streams: Streams = Streams(log, settings.http, self.metrics)
         access = make_access(settings)
         publish = make_publish(self.streams, create_topics=settings.topics.create_on_publish)
-        durable = Door(self.streams, settings.durable_streams, private=bool(settings.access.keys))
+        self._durable = durable = Door(self.streams, settings.durable_streams, private=bool(settings.access.keys))
         router = Router(
             [
                 *native_routes(self.streams, access, publish),
@@ -49,10 +49,16 @@ class Site:
         doors = (publish,) if durable.publishing is None else (publish, durable.publishing)
         self.at_once: AtOnce | None = None if between else AtOnce(doors, access, self.metrics)
         """Publishing past everything that stands between, if nothing does."""
+        durable.start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an ASGI request."""
         await self._app(scope, receive, send)
+
+    async def aclose(self) -> None:
+        """Drop the streams that are left, and stop what the doors do by themselves; before the log is closed."""
+        await self._durable.aclose()
+        await self.streams.aclose()
 
 
 def make_access(settings: Settings) -> Access:

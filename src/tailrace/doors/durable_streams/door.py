@@ -18,6 +18,7 @@ from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.durable_streams.live import Live
 from tailrace.doors.durable_streams.reading import Reading
 from tailrace.doors.durable_streams.refusals import refuse
+from tailrace.doors.durable_streams.subscriptions.subscriptions import Subscriptions
 from tailrace.doors.durable_streams.writing import Writing
 from tailrace.doors.endpoint import Endpoint
 from tailrace.doors.streams import Streams
@@ -52,10 +53,11 @@ class Door:
         )
         """Appending past everything that stands between, if nothing does."""
         self._reading = Reading(streams, limits, clock, private=private)
+        self._subscriptions = Subscriptions(streams.log, limits.subscriptions, prefix=self.prefix, clock=clock)
         self._live = Live(streams, self._reading, limits, clock)
 
     def routes(self, access: Access) -> list[BaseRoute]:
-        """Streams below the prefix."""
+        """Streams below the prefix, and what is under `__ds`."""
         resource = Resource({
             "GET": self._answering(self._get),
             "HEAD": self._answering(self._reading.describe),
@@ -66,10 +68,19 @@ class Door:
         endpoint = Endpoint(resource, access, self._streams.metrics, names.COMMON)
         preflight = Endpoint(Resource({"OPTIONS": _preflight}), None, self._streams.metrics, names.COMMON)
         address = _Address(endpoint, preflight)
-        streams = f"{self.prefix}/{{topic:path}}"
+        metrics, path = self._streams.metrics, f"{self.prefix}/{{topic:path}}"
+        routes = self._subscriptions.routes(access, metrics)
         if self._faults is None:
-            return [Route(streams, address)]
-        return [*self._faults.routes(access, self._streams.metrics), Route(streams, self._faults.around(address))]
+            return [*routes, Route(path, address)]
+        return [*self._faults.routes(access, metrics), *routes, Route(path, self._faults.around(address))]
+
+    def start(self) -> None:
+        """Begin to wake subscriptions."""
+        self._subscriptions.start()
+
+    async def aclose(self) -> None:
+        """Stop waking them."""
+        await self._subscriptions.aclose()
 
     def _answering(self, handler: StreamHandler) -> Handler:
         """A handler that is told the stream, and whose errors are answered in the protocol's words."""

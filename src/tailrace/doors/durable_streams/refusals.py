@@ -17,7 +17,7 @@ class OffsetGone(Refused):
     """What stood after that offset has been removed: begin anew at -1."""
 
     code = "offset_gone"
-    status = HTTPStatus.GONE
+    status: int = HTTPStatus.GONE
 
 
 class StreamExists(Refused):
