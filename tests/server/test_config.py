@@ -123,6 +123,30 @@ def test_beyond_loopback_keys_or_a_plain_word_are_needed() -> None:
     assert load({}, {}).host == "0.0.0.0"
 
 
+@pytest.mark.parametrize("prefix", ["/", "/streams", "/a/b/"])
+def test_streams_may_be_below_any_path(prefix: str) -> None:
+    assert load({"durable_streams.prefix": prefix}, {}).durable_streams.prefix == prefix
+
+
+@pytest.mark.parametrize("prefix", ["", "v1/stream", "//", "/a//b", "/{a}", "/a b", "https://example.com/a", "/a\n"])
+def test_what_is_no_path_is_no_place_for_streams(prefix: str) -> None:
+    with pytest.raises(ConfigError, match=r"durable_streams\.prefix is"):
+        load({"durable_streams.prefix": prefix}, {})
+
+
+def test_event_streams_may_last_for_ever() -> None:
+    assert load({"durable_streams.sse_seconds": 0}, {}).durable_streams.sse_seconds == 0
+    with pytest.raises(ConfigError, match="more than 0"):
+        load({"durable_streams.long_poll_seconds": 0}, {})
+
+
+def test_faults_are_injected_on_loopback_alone_and_by_one_process() -> None:
+    assert load({"durable_streams.faults": True}, {}).durable_streams.faults
+    for more in ({"host": "0.0.0.0", "insecure": True}, {"workers": 2}):
+        with pytest.raises(ConfigError, match="for tests"):
+            load({"durable_streams.faults": True, **more}, {})
+
+
 def test_every_setting_has_a_line_of_documentation() -> None:
     assert [one.name for one in settings() if not one.text] == []
 

@@ -77,6 +77,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
     durable_streams_long_poll_seconds: Annotated[
         float | None, typer.Option(help="How long a Durable Streams long-poll waits (default: 30).")
     ] = None,
+    durable_streams_faults: Annotated[
+        bool | None, typer.Option("--durable-streams-faults", help="Inject faults on request, for client suites.")
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(case_sensitive=False, help="What is logged.")
     ] = "warning",
@@ -94,6 +97,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
         "insecure": insecure,
         "workers": workers,
         "durable_streams.long_poll_seconds": durable_streams_long_poll_seconds,
+        "durable_streams.faults": durable_streams_faults,
     }
     settings = load(flags, os.environ, config)
 

@@ -97,6 +97,10 @@ class Fanout:
         """How many ways of asking are being served."""
         return len(self._cohorts)
 
+    def dialects(self) -> set[Dialect]:
+        """Those that somebody is being served in."""
+        return {cohort.frames.dialect for cohort in self._cohorts.values()}
+
     # ---- streams come and go ------------------------------------------------------------------------------
 
     def open(self, member: Member, asked: Asked, after: Cursor, page: Page, *, begun: bool = False) -> None:

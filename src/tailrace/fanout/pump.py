@@ -115,7 +115,7 @@ class Pump:
         reading = cohort.reading
         cohort.before = reading.cursor
         single = self._tail.single
-        if single is not None and reading.cursor == single.before:
+        if single is not None and reading.cursor == single.before and not reading.behind:
             reading.cursor = self._tail.tip
             if not cohort.asked.selection.matches(single.event):
                 self._end(cohort)

@@ -35,6 +35,10 @@ class Handover(Protocol):
         """
         ...
 
+    def cut(self) -> None:
+        """Cut the connection without a word, as a broken network would. For a request that has no answer yet."""
+        ...
+
 
 class Outlet(Protocol):
     """The part of `asyncio.Transport` that a stream uses."""

@@ -9,24 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeVar
 
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
-from tailrace.errors import TailraceError
+from tailrace.errors import TailraceError, TopicGone, TopicNotFound
 from tailrace.log.batcher import Batcher
 from tailrace.log.follower import Follower, Reading
 from tailrace.log.janitor import Janitor
 from tailrace.log.limits import LogLimits
-from tailrace.log.store import Appended, Entry, Page, Receipt, Store
+from tailrace.log.store import Appended, Entry, Page, Receipt, Store, TopicInfo, TopicView
 from tailrace.log.tail import Tail
 from tailrace.log.touching import Touching
 from tailrace.log.wakeup import Wakeup
 
 logger: logging.Logger = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _HINT_SECONDS: Final = 0.25
 """How long a hint may be on its way before it counts as lost."""
 
@@ -159,6 +160,23 @@ class Log:
     async def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
         """One page from the store, which knows everything; for history."""
         return await self.store.read(selection, after, limit)
+
+    async def describe(self, topic: str) -> TopicInfo:
+        """`Store.describe`, of a store that knows how the topic was used here."""
+        return await self._knowing(topic, lambda: self.store.describe(topic))
+
+    async def read_topic(self, topic: str, after: Cursor, limit: int) -> TopicView:
+        """`Store.read_topic`, in the same way."""
+        return await self._knowing(topic, lambda: self.store.read_topic(topic, after, limit))
+
+    async def _knowing(self, topic: str, ask: Callable[[], Awaitable[_T]]) -> _T:
+        try:
+            return await ask()
+        except (TopicNotFound, TopicGone):
+            if not self._touching.knows(topic):
+                raise
+        await self._touching.tell()
+        return await ask()
 
     # ---- keeping up with other writers --------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Topics that are in use: told to the store now and then, many at a time, so that reading costs no writing.
 
 What is told late is told with its own time. A store deletes a topic only at an entry that names it, and before each
-append it is told what is known here; so a topic is never taken for idle that was read in this process.
+append it is told what is known here, and so it is before a topic counts as idle to somebody who asks (`Log.describe`).
+So a topic is never taken for idle that was read in this process.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Touching:
         self._seconds = seconds
         self._clock = clock
         self._touched: dict[str, int] = {}
+        self._being_told: dict[str, int] = {}
+        self._one_at_a_time = asyncio.Lock()
         self._due: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
 
@@ -38,14 +41,22 @@ class Touching:
         """Whether there is something to tell."""
         return bool(self._touched)
 
+    def knows(self, topic: str) -> bool:
+        """Whether a topic was used, and the store may not know yet."""
+        return topic in self._touched or topic in self._being_told
+
     async def tell(self) -> None:
         """Tell the store. What cannot be told now is told with what comes next."""
-        touched, self._touched = self._touched, {}
-        try:
-            await self._store.touch(touched)
-        except TailraceError as error:
-            self._touched = {**touched, **self._touched}
-            logger.warning("the store was not told which topics are in use: %s", error.sentence)
+        async with self._one_at_a_time:
+            touched, self._touched = self._touched, {}
+            self._being_told = touched
+            try:
+                await self._store.touch(touched)
+            except TailraceError as error:
+                self._touched = {**touched, **self._touched}
+                logger.warning("the store was not told which topics are in use: %s", error.sentence)
+            finally:
+                self._being_told = {}
 
     def _tell_later(self) -> None:
         self._due = None

@@ -46,7 +46,8 @@ class Site:
         )
         self._app = _with_cors(router, settings.access.cors_origins)
         between = settings.access.cors_origins or type(self).__call__ is not Site.__call__
-        self.at_once: AtOnce | None = None if between else AtOnce((publish, durable.publishing), access, self.metrics)
+        doors = (publish,) if durable.publishing is None else (publish, durable.publishing)
+        self.at_once: AtOnce | None = None if between else AtOnce(doors, access, self.metrics)
         """Publishing past everything that stands between, if nothing does."""
         durable.start()
 

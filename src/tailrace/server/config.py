@@ -38,6 +38,8 @@ WORKERS_MAX: Final = 256
 LEAST_KEY: Final = 16
 """The fewest characters of an API key."""
 _VISIBLE: Final = re.compile(r"[!-~]+")
+_PATH: Final = re.compile(r"/|(/[\w.~-]+)+/?", re.ASCII)
+_MAY_BE_ZERO: Final = frozenset({"durable_streams.sse_seconds"})
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s*A-Z]+")
 
 
@@ -129,6 +131,7 @@ def check(chosen: Settings) -> Settings:
         raise ConfigError(f"port is {chosen.port}: ports go from 0 (any) to 65535.")
     _check_workers(chosen)
     _check_access(chosen.access)
+    _check_durable_streams(chosen)
     if not (is_loopback(chosen.host) or chosen.access.keys or chosen.insecure):
         raise ConfigError(
             f"{chosen.host} can be reached from other machines, and there are no API keys: add keys under "
@@ -159,6 +162,16 @@ def _check_workers(chosen: Settings) -> None:
         raise ConfigError(
             f"{chosen.workers} workers cannot share {chosen.store}, which lives in one process: use a store such as "
             "sqlite:///tailrace.db, or say --workers 1."
+        )
+
+
+def _check_durable_streams(chosen: Settings) -> None:
+    prefix = chosen.durable_streams.prefix
+    if not _PATH.fullmatch(prefix):
+        raise ConfigError(f"durable_streams.prefix is {prefix!r}, and must be a path such as /v1/stream, or /.")
+    if chosen.durable_streams.faults and (not is_loopback(chosen.host) or chosen.workers > 1):
+        raise ConfigError(
+            "durable_streams.faults lets everybody break answers: it is for tests, by one worker on 127.0.0.1."
         )
 
 
@@ -248,7 +261,7 @@ def _converted(setting: Setting, given: _Given) -> object:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{given.where}: {setting.name} cannot be {_shown(setting, value)}: {error}.") from None
     if isinstance(converted, int | float) and not isinstance(converted, bool) and setting.name != "port":
-        if not converted > 0:
+        if not converted > 0 and not (converted == 0 and setting.name in _MAY_BE_ZERO):
             raise ConfigError(f"{given.where}: {setting.name} is {converted}, and must be more than 0.")
         if math.isinf(converted):
             raise ConfigError(f"{given.where}: {setting.name} is without end, and must be a number: it is a bound.")

@@ -122,6 +122,10 @@ class _Handover:
         _let_go(protocol, cycle)
         return take_back
 
+    def cut(self) -> None:
+        """Cut the connection."""
+        self._protocol.transport.abort()
+
 
 def _let_go(protocol: Protocol, cycle: Cycle) -> None:
     """Undo what holds uvicorn's objects together, so that they are freed at once: collecting them later would be too

@@ -25,6 +25,16 @@ def current(now: int) -> int:
 
 def lead(asked: str | None, now: int) -> int:
     """How many intervals a reader is sent ahead that came with a cursor; 0 for one that has none, or an old one."""
-    known = int(asked) if asked is not None and _CURSOR.fullmatch(asked) else -1
-    ahead = known - current(now)
+    ahead = _ahead(asked, now)
     return 0 if ahead < 0 else ahead + 1 + secrets.randbelow(LEAD)
+
+
+def shared_lead(asked: str | None, now: int) -> int:
+    """The same for event streams, whose readers share their bytes: a power of two, so that few are told apart."""
+    ahead = _ahead(asked, now)
+    return 0 if ahead < 0 else 1 << ahead.bit_length()
+
+
+def _ahead(asked: str | None, now: int) -> int:
+    known = int(asked) if asked is not None and _CURSOR.fullmatch(asked) else -1
+    return known - current(now)

@@ -20,7 +20,8 @@ from tailrace.log.store import Page
 from tailrace.wire import sse
 
 Kind = Literal["messages", "text", "binary"]
-_BREAK = re.compile(rb"\r\n|\r|\n")
+_BREAK = re.compile(rb"(?:\r\n|\r|\n)( ?)")
+"""The end of a line, and a space at the beginning of the next: a reader takes one away, so there must be two."""
 
 
 def kind_of(content_type: str) -> Kind:
@@ -41,7 +42,7 @@ class StreamDialect:
         self.key: Final = f"durable {kind} {lead} {topic}"
         self.topic = topic
         self.tail: int = 0
-        self.idle_seconds: int = 0
+        self.idle_seconds: int | None = None
         self.ends_at_gap: bool = True  # asked again, the server says 410 or 404
         self._kind = kind
         self._lead = lead
@@ -64,10 +65,18 @@ class StreamDialect:
         elif not (caught_up or page.closed):
             return b""
         self.tail = max(self.tail, page.tail)
-        end = self.tail if page.exhausted or not page.events else page.events[-1].position
-        offset = offset_of(page.last.epoch, end).encode()
+        offset = offset_of(page.last.epoch, self._end(page)).encode()
         control = self._control(offset, page)
         return self._data(frames, offset) + control if frames else control
+
+    def _end(self, page: Page) -> int:
+        """Where the reader of a page stands: at the end of the stream, if there was no more of it.
+
+        Others may have been told of a later end since the page was read, and its reader has not got what is before it.
+        """
+        if page.events and not page.exhausted:
+            return page.events[-1].position
+        return min(self.tail, page.last.position)
 
     def _data(self, frames: Sequence[bytes], offset: bytes) -> bytes:
         data = (b"," if self._kind == "messages" else b"").join(frames)
@@ -76,7 +85,9 @@ class StreamDialect:
         elif self._kind == "binary":
             data = base64.b64encode(data)
         if b"\n" in data or b"\r" in data:
-            data = _BREAK.sub(b"\ndata:", data)
+            data = _BREAK.sub(rb"\ndata:\1\1", data)
+        if data.startswith(b" "):
+            data = b" " + data
         return b"id: %b\nevent: data\ndata:%b\n\n" % (offset, data)
 
     def _control(self, offset: bytes, page: Page) -> bytes:

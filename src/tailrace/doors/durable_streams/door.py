@@ -13,6 +13,7 @@ from tailrace.doors.access import Access
 from tailrace.doors.asgi import Call, Handler, Resource, Started
 from tailrace.doors.durable_streams import headers as names
 from tailrace.doors.durable_streams.at_once import AppendAtOnce
+from tailrace.doors.durable_streams.faults import Faults
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.durable_streams.live import Live
 from tailrace.doors.durable_streams.reading import Reading
@@ -45,8 +46,12 @@ class Door:
         self._streams = streams
         self._log = streams.log
         self._writing = Writing(streams.log, streams.limits, streams.metrics, self.prefix)
-        self.publishing: AppendAtOnce = AppendAtOnce(streams.log, self._writing, streams.limits.body_bytes, self.prefix)
-        """Appending past everything that stands between."""
+        self._faults = Faults(self.prefix) if limits.faults else None
+        body_bytes = streams.limits.body_bytes
+        self.publishing: AppendAtOnce | None = (
+            None if limits.faults else AppendAtOnce(streams.log, self._writing, body_bytes, self.prefix)
+        )
+        """Appending past everything that stands between, if nothing does."""
         self._reading = Reading(streams, limits, clock, private=private)
         self._subscriptions = Subscriptions(streams.log, limits.subscriptions, prefix=self.prefix, clock=clock)
         self._live = Live(streams, self._reading, limits, clock)
@@ -62,10 +67,12 @@ class Door:
         })  # fmt: skip
         endpoint = Endpoint(resource, access, self._streams.metrics, names.COMMON)
         preflight = Endpoint(Resource({"OPTIONS": _preflight}), None, self._streams.metrics, names.COMMON)
-        return [
-            *self._subscriptions.routes(access, self._streams.metrics),
-            Route(f"{self.prefix}/{{topic:path}}", _Address(endpoint, preflight)),
-        ]
+        address = _Address(endpoint, preflight)
+        metrics, path = self._streams.metrics, f"{self.prefix}/{{topic:path}}"
+        routes = self._subscriptions.routes(access, metrics)
+        if self._faults is None:
+            return [*routes, Route(path, address)]
+        return [*self._faults.routes(access, metrics), *routes, Route(path, self._faults.around(address))]
 
     def start(self) -> None:
         """Begin to wake subscriptions."""

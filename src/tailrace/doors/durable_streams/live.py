@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Final
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from tailrace.core.selection import Selection
 from tailrace.doors.asgi import Call
@@ -14,7 +14,7 @@ from tailrace.doors.durable_streams import headers as names
 from tailrace.doors.durable_streams.contents import content_type_of, is_binary
 from tailrace.doors.durable_streams.dialect import StreamDialect, kind_of
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
-from tailrace.doors.durable_streams.reading import Asked, Reading
+from tailrace.doors.durable_streams.reading import Asked, Reading, renewal_seconds
 from tailrace.doors.streams import Opening, Streams
 from tailrace.log.store import TopicInfo
 
@@ -23,8 +23,6 @@ HEADERS: Final = (
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
-RENEWALS: Final = 4
-"""How often within its idle time a stream counts as used that somebody follows."""
 
 
 class Live:
@@ -38,7 +36,6 @@ class Live:
         self._limits = limits
         self._clock = clock
         self._dialects: WeakValueDictionary[str, StreamDialect] = WeakValueDictionary()
-        self._followed: WeakSet[StreamDialect] = WeakSet()
         self._renewal: asyncio.TimerHandle | None = None
 
     async def stream(self, call: Call, topic: str, asked: Asked) -> None:
@@ -60,35 +57,39 @@ class Live:
             lasts_seconds=self._limits.sse_seconds or None,
         )
         sink = await self._streams.open(call, opening)
+        self._renew_within(info.config.idle_seconds)
         if sink is not None:
             call.forget()
             await sink.run(call.receive)
 
     def _dialect(self, info: TopicInfo, cursor: str | None) -> StreamDialect:
         """What the stream's readers share, as long as there are any."""
-        lead = collapsing.lead(cursor, self._clock())
+        lead = collapsing.shared_lead(cursor, self._clock())
         made = StreamDialect(info.name, kind_of(content_type_of(info.config)), lead, self._clock)
         dialect = self._dialects.setdefault(made.key, made)
         dialect.tail = max(dialect.tail, info.tail)
-        if info.config.idle_seconds is not None:
-            dialect.idle_seconds = info.config.idle_seconds
-            self._followed.add(dialect)
-            self._renew_later()
+        dialect.idle_seconds = info.config.idle_seconds
         return dialect
 
-    def _renew_later(self) -> None:
-        shortest = min([dialect.idle_seconds for dialect in self._followed], default=None)
-        if shortest is None:
+    def _renew_within(self, idle_seconds: int | None) -> None:
+        """Have followed streams renewed in time for one that may be unused for so long; None: for ever."""
+        seconds = renewal_seconds(idle_seconds)
+        if seconds is None:
             return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
         if self._renewal is not None:
+            if self._renewal.when() <= due:
+                return
             self._renewal.cancel()
-        self._renewal = asyncio.get_running_loop().call_later(max(shortest, 1) / RENEWALS, self._renew)
+        self._renewal = loop.call_at(due, self._renew)
 
     def _renew(self) -> None:
         """What is followed is in use (PROTOCOL.md, "TTL"), whether or not anything comes."""
         self._renewal = None
         if self._streams.draining:
             return
-        for dialect in self._followed:
-            self._streams.log.touch(dialect.topic)
-        self._renew_later()
+        for dialect in self._streams.fanout.dialects():
+            if isinstance(dialect, StreamDialect) and dialect.idle_seconds is not None:
+                self._streams.log.touch(dialect.topic)
+                self._renew_within(dialect.idle_seconds)

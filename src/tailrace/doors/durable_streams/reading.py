@@ -21,7 +21,7 @@ from tailrace.doors.durable_streams.contents import body_of, content_type_of
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.durable_streams.offsets import NOW, ZERO, offset_of, parse_offset
 from tailrace.doors.durable_streams.refusals import OffsetGone
-from tailrace.doors.encoding import packed
+from tailrace.doors.encoding import VARY, packed
 from tailrace.doors.streams import Streams
 from tailrace.errors import InvalidParameter
 from tailrace.log.follower import Follower
@@ -30,6 +30,9 @@ from tailrace.log.store import Gap, Page, TopicInfo, TopicView
 PAGE_EVENTS: Final = 20_000
 """The most messages of one answer."""
 LIVE: Final = ("long-poll", "sse")
+RENEWALS: Final = 4
+"""How often within its idle time a stream counts as used that somebody waits for."""
+_ANY: Final = asyncio.FIRST_COMPLETED
 _LASTING: Final = b"max-age=60, stale-while-revalidate=300"
 _ASK_AGAIN: Final = (b"cache-control", b"no-cache")
 
@@ -69,7 +72,7 @@ class Reading:
     async def describe(self, call: Call, topic: str) -> None:
         """The stream as it stands. This is no use of it."""
         call.grant.require("read", topic)
-        info = await self._log.store.describe(topic)
+        info = await self._log.describe(topic)
         config = info.config
         headers = [_content_type(info), (names.NEXT_OFFSET, self._offset(info.tail)), NO_STORE]
         if config.idle_seconds is not None:
@@ -95,7 +98,7 @@ class Reading:
         try:
             after = _after([resumed] if resumed else params.get("offset", []), live)
         except InvalidParameter:
-            await self._log.store.describe(topic)
+            await self._log.describe(topic)
             raise
         return Asked(after, live, params.get("cursor", [None])[0])
 
@@ -110,12 +113,13 @@ class Reading:
 
     async def _answer(self, call: Call, part: Part, asked: Asked, more: Sequence[tuple[bytes, bytes]]) -> None:
         start = asked.after or Cursor(self._log.tail.epoch, part.end)
-        tag = f'"{start.position}-{part.end}-{len(part.events)}{"-c" if part.closed else ""}"'
+        epoch = self._log.tail.epoch
+        tag = f'"{epoch}-{start.position}-{part.end}-{len(part.events)}{"-c" if part.closed else ""}"'
         headers = [_content_type(part.info), *self._said(part), *more]
         if _has(call, tag):
-            await call.answer(304, b"", [(b"etag", tag.encode()), *headers[1:]])
+            await call.answer(304, b"", [(b"etag", tag.encode()), VARY, *headers[1:]])
             return
-        body = body_of(part.events, _kept(part.info), self._log.tail.epoch)
+        body = body_of(part.events, _kept(part.info), epoch)
         body, coded = await packed(call, body, "auto")
         self._streams.metrics.delivered(len(part.events), len(body))
         etag = tag.encode() if len(list(coded)) == 1 else b"W/" + tag.encode()
@@ -128,21 +132,24 @@ class Reading:
         size = sum([len(event.data) for event in events])
         while not page.exhausted and events and size < most and len(events) < PAGE_EVENTS:
             known = view.info.created_at
-            view = await self._log.store.read_topic(topic, page.last, PAGE_EVENTS - len(events))
+            view = await self._log.read_topic(topic, page.last, PAGE_EVENTS - len(events))
             page = view.page
             if page.gap is not None or view.info.created_at != known:  # what was read before it is still true
                 return Part(view.info, events, events[-1].position, level=False, closed=False)
             events += page.events
             size += sum([len(event.data) for event in page.events])
-        return self._cut(view, events)
+        return self._cut(view, events, most)
 
-    def _cut(self, view: TopicView, events: list[Event]) -> Part:
+    def _cut(self, view: TopicView, events: list[Event], most: int) -> Part:
         page, info = view.page, view.info
+        kept = _fitting(events, most)
+        if kept < len(events):
+            return Part(info, events[:kept], events[kept - 1].position, level=False, closed=False)
         end = info.tail if page.exhausted else events[-1].position if events else page.last.position
         return Part(info, events, end, page.exhausted, info.closed and page.exhausted)
 
     async def _view(self, topic: str, after: Cursor | None) -> TopicView:
-        view = await self._log.store.read_topic(topic, self._log.tail.tip if after is None else after, PAGE_EVENTS)
+        view = await self._log.read_topic(topic, self._log.tail.tip if after is None else after, PAGE_EVENTS)
         if view.info.config.idle_seconds is not None:
             self._log.touch(topic)
         gap = view.page.gap
@@ -190,8 +197,10 @@ class Reading:
         follower = Follower(self._log, Selection([topic]), after, begun=True)
         waiting = asyncio.ensure_future(follower.next_page(self._limits.long_poll_seconds))
         draining = asyncio.ensure_future(self._streams.wait_draining())
+        renewal = renewal_seconds(part.info.config.idle_seconds)
         try:
-            await asyncio.wait({waiting, draining}, return_when=asyncio.FIRST_COMPLETED)
+            while not (await asyncio.wait({waiting, draining}, timeout=renewal, return_when=_ANY))[0]:
+                self._log.touch(topic)
             page = waiting.result() if waiting.done() else None
         finally:
             waiting.cancel()
@@ -214,6 +223,11 @@ class Reading:
         return after, view.info, page
 
 
+def renewal_seconds(idle_seconds: int | None) -> float | None:
+    """How long a stream may go without being used, so that it is not taken for idle in good time."""
+    return None if idle_seconds is None else max(idle_seconds, 1) / RENEWALS
+
+
 def _after(given: Sequence[str], live: str | None) -> Cursor | None:
     if len(given) > 1:
         raise InvalidParameter("offset is given more than once: give it once.")
@@ -222,6 +236,16 @@ def _after(given: Sequence[str], live: str | None) -> Cursor | None:
             raise InvalidParameter(f"live={live} needs an offset: -1 for the start, now, or one that was read.")
         return ZERO
     return None if given[0] == NOW else parse_offset(given[0])
+
+
+def _fitting(events: Sequence[Event], most: int) -> int:
+    """How many of `events` are about so many bytes; at least one, if there is one."""
+    size = 0
+    for index, event in enumerate(events):
+        size += len(event.data)
+        if size > most and index:
+            return index
+    return len(events)
 
 
 def _gone(gap: Gap, epoch: int) -> OffsetGone:

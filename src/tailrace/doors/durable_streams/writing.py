@@ -53,7 +53,7 @@ class Writing:
         body = await call.body(self._limits.body_bytes)
         for _ in range(_CREATE_ATTEMPTS):
             try:
-                info = await self._log.store.describe(topic)
+                info = await self._log.describe(topic)
             except TopicNotFound:
                 entry = await self._entry(call, topic, body, fork)
                 try:
@@ -132,7 +132,7 @@ class Writing:
 
     async def _source(self, fork: Fork) -> TopicInfo:
         """The stream to be forked. One that is gone for everybody but its forks can have no new ones (409)."""
-        return await self._log.store.describe(fork.topic)
+        return await self._log.describe(fork.topic)
 
     async def _part(self, fork: Fork, source: TopicInfo, topic: str) -> list[Draft]:
         """The beginning of the request that stands after the fork's offset, as the fork's own. Raises InvalidFork."""
@@ -141,7 +141,7 @@ class Writing:
         content_type = content_type_of(source.config)
         record: list[Event] = []
         for _ in range(_RECORD_PAGES):
-            page = (await self._log.store.read_topic(fork.topic, after, self._log.limits.page_events)).page
+            page = (await self._log.read_topic(fork.topic, after, self._log.limits.page_events)).page
             same = [event for event in page.events if event.entry == (record or page.events)[0].entry]
             record += same
             part = part_of(record, fork.part, topic, content_type) if record else None
