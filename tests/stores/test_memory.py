@@ -77,7 +77,8 @@ async def test_memories_beyond_the_window_are_forgotten_as_new_ones_come() -> No
     for number in range(500):
         clock.forward(milliseconds=100)
         await publish(store, Draft(topic="a", data=b"", id=str(number)), idempotency_key=str(number))
-    topic = store._topics._topics["a"]
+    topic = store._topics.get("a")
+    assert topic is not None
     assert len(topic.ids) <= 11
     assert len(topic.keys) <= 11
 
@@ -89,14 +90,17 @@ async def test_a_memory_that_is_renewed_does_not_keep_the_older_ones() -> None:
     for number in range(50):
         clock.forward(seconds=1)
         await publish(store, Draft(topic="a", data=b"", id="renewed"), Draft(topic="a", data=b"", id=str(number)))
-    assert len(store._topics._topics["a"].ids) <= 4
+    topic = store._topics.get("a")
+    assert topic is not None
+    assert len(topic.ids) <= 4
 
 
 async def test_a_sweep_forgets_memories_beyond_the_window() -> None:
     clock = Clock()
     store = MemoryStore(clock)
     await publish(store, *[Draft(topic="a", data=b"", id=str(number)) for number in range(50)], idempotency_key="k")
-    topic = store._topics._topics["a"]
+    topic = store._topics.get("a")
+    assert topic is not None
     clock.forward(seconds=119)
     await store.sweep("a", clock.now, 1000)
     assert (len(topic.ids), len(topic.keys)) == (50, 1)

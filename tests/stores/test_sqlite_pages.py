@@ -21,7 +21,8 @@ from tailrace.errors import ConditionFailed, ConditionUnknowable
 from tailrace.log.store import Entry, Store
 from tailrace.stores.sqlite import SqliteStore, pages, selecting, topics
 from tailrace.stores.sqlite.connection import Connection
-from tailrace.stores.sqlite.selecting import MERGED, SCANNED, Source, between, page_of
+from tailrace.stores.sqlite.lineage import MERGED
+from tailrace.stores.sqlite.selecting import SCANNED, Source, between, page_of
 from tailrace.stores.sqlite.statements import SQL, load
 
 pytestmark = pytest.mark.anyio
@@ -61,9 +62,10 @@ async def read_all(store: Store, selection: Selection, *, limit: int = 100) -> l
 
 def plan_of(path: Path, selection: Selection) -> str:
     """How SQLite goes about a page, line by line."""
-    candidates, parameters = Source(selection).candidates()
-    sql = page_of(candidates, backwards=False)
-    asked = {"after": 5, "before": 9, "limit": 10, "bytes": 100, "names": "[]", **parameters}
+    source = Source(selection)
+    candidates, parameters = source.candidates()
+    sql = page_of(candidates, backwards=False, narrow=source.narrow, inherited=False)
+    asked = {"after": 5, "before": 9, "limit": 10, "bytes": 100, "names": "[]", "alone": 0, **parameters}
     connection = Connection(path, "mode=ro")
     try:
         return "\n".join(line for *_, line in connection._driver.execute(f"EXPLAIN QUERY PLAN {sql}", asked))

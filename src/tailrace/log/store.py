@@ -75,7 +75,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     4. `idempotency_key`, per `topic`, within the topic's window: a duplicate gets the first answer again.
     5. A draft with an explicit `id`, per topic and source, within the window: dropped as a duplicate. If every
        draft is one, the entry is, and the answer names where they stand; it takes its producer's number and closes its
-       topic all the same, but its condition is not judged. (A repeated id inside one entry counts too.)
+       topic all the same, but rules 7 to 9 are not asked. (A repeated id inside one entry counts too.)
        An id is remembered although retention or compaction has removed its event.
     6. A closed topic, of any draft that is left: TopicClosed (with `last`, the topic's newest event or None). Closing
        a closed topic again without drafts is fine, and takes no position.
@@ -86,7 +86,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
        is removed.
 
     Rules 3 to 5 come before 6 so that the retry of a request that closed its topic is a duplicate, not an error.
-    Whatever is accepted, a duplicate too, counts as use of `topic` (`TopicConfig.idle_seconds`).
+    Whatever is accepted, a duplicate too, counts as use of `topic`, and of the topics in which drafts were placed
+    (`TopicConfig.idle_seconds`).
     "Within the window" means less than the window ago, so a window of 0 remembers nothing. `close` closes `topic`
     after the drafts are placed, in the same step. `log/judging.py` has the errors and answers that stores share.
     """
@@ -309,19 +310,20 @@ class Store(Protocol):
 
     async def touch(self, topics: Mapping[str, int]) -> None:
         """Say that topics were used at these moments (milliseconds), for `TopicConfig.idle_seconds`; the latest counts.
-        Topics that there are not, or that know no such time, are passed over.
+        Topics that there are not, or that know no such time, are passed over, and so are those whose time was up by
+        then.
         """
         ...
 
     async def configure(self, topic: str, config: TopicConfig) -> TopicInfo:
-        """Replace a topic's configuration, from now on. Raises TopicNotFound, or Unsupported if the store cannot reach
-        its durability (so do entries with `create`).
+        """Replace a topic's configuration, from now on; that counts as use of it. Raises TopicNotFound, TopicGone, or
+        Unsupported if the store cannot reach its durability (so do entries with `create`).
         """
         ...
 
     async def sweep(self, topic: str, now: int, budget: int) -> Swept:
         """Remove what the topic's configuration no longer keeps, at most `budget` events; also forget dedupe memories
-        beyond their window. Raises TopicNotFound.
+        beyond their window. Raises TopicNotFound or TopicGone.
 
         In this order, each judging what those before have left: compaction (of what has a key, all but the newest of
         each) and expiry, which raise `compacted_through`; then age, bytes and count, from the oldest end, which raise

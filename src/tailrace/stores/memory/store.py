@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from itertools import chain, takewhile
+from itertools import chain, islice, takewhile
 from typing import Final
 
 from msgspec.structs import replace
@@ -144,10 +144,8 @@ class MemoryStore:
         drafts, standing = self._without_repeated(entry.drafts, new)
         again = bool(standing) and not drafts
         self._judge_closed(drafts)
-        require_content_type(entry.topic, known.config if known else new[entry.topic], entry.content_type)
-        require_sequence(entry.stream_seq, known.stream_seq if known else None)
-        if entry.condition is not None and not again:
-            self._judge_condition(entry.condition)
+        if not again:
+            self._judge_expectations(entry, known, new)
 
         for name, config in new.items():
             self._create(name, config)
@@ -160,6 +158,8 @@ class MemoryStore:
         else:
             answer = self._place(drafts, events)
         self._remember(topic, entry, answer)
+        if entry.stream_seq is not None and not again:
+            topic.stream_seq = entry.stream_seq
         if entry.close and not topic.closed:
             topic.closed = True
             marks.append((topic.name, self._take_position()))
@@ -209,8 +209,15 @@ class MemoryStore:
             if topic is not None and topic.closed:
                 raise closed(name, topic.last, topic.tail)
 
+    def _judge_expectations(self, entry: Entry, topic: Topic | None, new: dict[str, TopicConfig]) -> None:
+        """Rules 7 to 9."""
+        require_content_type(entry.topic, topic.config if topic else new[entry.topic], entry.content_type)
+        require_sequence(entry.stream_seq, topic.stream_seq if topic else None)
+        if entry.condition is not None:
+            self._judge_condition(entry.condition)
+
     def _judge_condition(self, condition: Condition) -> None:
-        """Rule 7."""
+        """Rule 9."""
         after = require_cursor(condition.after, self._tip, {})
         selection = condition.selection
         newer = takewhile(
@@ -255,7 +262,6 @@ class MemoryStore:
 
     def _remember(self, topic: Topic, entry: Entry, answer: Answer) -> None:
         topic.touched_at = self._recorded_at
-        topic.stream_seq = entry.stream_seq or topic.stream_seq
         if entry.producer is not None:
             _, epoch, sequence = entry.producer
             state = ProducerState(epoch, sequence, answer.first, answer.last, answer.events)
@@ -403,7 +409,7 @@ class MemoryStore:
         """See `Store.configure`."""
         known = self._topic(topic)
         reached(config.durability, _CAPABILITIES.durability)
-        self._topics.configure(known, config)
+        self._topics.configure(known, config, self._clock())
         return known.info()
 
     async def touch(self, topics: Mapping[str, int]) -> None:
@@ -453,5 +459,5 @@ def _walk_fork(fork: Topic, start: int, *, backwards: bool) -> Iterator[Event]:
             runs.append(walk(events, stop, backwards=True))
         else:
             begin = bisect_right(events, start, key=position_of)
-            runs.append(walk(events[begin:end] if end < len(events) else events, 0 if end < len(events) else begin))
+            runs.append(islice(walk(events, begin), max(0, end - begin)))
     return chain.from_iterable(runs if backwards else reversed(runs))

@@ -87,6 +87,7 @@ class Topic:
         self.inherited: Inherited | None = None
         self.born = 0
         self.forks: set[Topic] = set()
+        self.gone = False  # deleted, but kept for its forks
         self.closed = False
         self.stream_seq: str | None = None
         self.events: list[Event] = []
@@ -137,14 +138,18 @@ class Topic:
             yield came.source, upto
             came = came.source.inherited
 
-    def descent(self) -> Iterator[Topic]:
-        """Itself, after all that were forked from it."""
-        for fork in list(self.forks):
-            yield from fork.descent()
-        yield self
+    def descent(self) -> list[Topic]:
+        """Itself, after all that were forked from it, which come after those that were forked from them."""
+        found: list[Topic] = [self]
+        for topic in found:
+            found += topic.forks
+        return found[::-1]
 
     def removed_before(self, start: int) -> int:
-        """The mark before which something is missing that a reader of this fork would see; 0 if `start` is beyond."""
+        """The mark before which something is missing that a reader of this topic would see; 0 if `start` is beyond.
+
+        Marks that were raised before a fork's birth are those of an earlier topic of its name.
+        """
         marks = [
             min(topic.marks.removed_through, upto)
             for topic, upto in self.lineage()
@@ -167,7 +172,7 @@ class Topic:
 
     def is_needed(self, now: int) -> bool:
         """Whether a fork of it is left whose time is not up."""
-        return any(not fork.is_over(now) or fork.is_needed(now) for fork in self.forks)
+        return any(not fork.gone and not fork.is_over(now) for fork in self.descent() if fork is not self)
 
     # ---- its sweeping -------------------------------------------------------------------------------------
 

@@ -74,8 +74,7 @@ class Topics:
             raise not_found(fork.topic)
         source = self._topics[fork.topic]
         require_content_type(name, config, source.config.content_type)
-        removed_through = source.marks.removed_through if source.inherited is None else 0
-        return Inherited(source, fork_position(fork, source.tail, removed_through), fork.part)
+        return Inherited(source, fork_position(fork, source.tail, source.removed_before(0)), fork.part)
 
     def delete(self, topic: Topic, position: int) -> None:
         """Take a topic out of sight: its name is free again, unless there are forks of it."""
@@ -85,7 +84,7 @@ class Topics:
         self._mortal.pop(name, None)
         marks = topic.marks
         if topic.forks:
-            self._gone[name] = topic
+            self._gone[name], topic.gone = topic, True
             topic.marks = Marks(marks.removed_through, marks.compacted_through, marks.deleted_at)
         else:
             self._release(topic)
@@ -93,13 +92,13 @@ class Topics:
 
     def _release(self, fork: Topic) -> None:
         """Nobody needs a topic any more; perhaps nobody needs what it was forked from either."""
-        if fork.inherited is None:
-            return
-        source = fork.inherited.source
-        source.forks.discard(fork)
-        if not source.forks and self._gone.get(source.name) is source:
+        while fork.inherited is not None:
+            source = fork.inherited.source
+            source.forks.discard(fork)
+            if source.forks or not source.gone:
+                return
             del self._gone[source.name]
-            self._release(source)
+            fork = source
 
     @property
     def mortal(self) -> bool:
@@ -107,16 +106,18 @@ class Topics:
         return bool(self._mortal)
 
     def over(self, name: str, now: int) -> list[Topic]:
-        """The topics to be deleted now that somebody asks for one: those whose time is up, it and its forks."""
+        """The topics to be deleted now that an entry names one: if its time is up, or it is gone, it and its forks
+        whose time is up.
+        """
         topic = self._topics.get(name) or self._gone.get(name)
-        return [] if topic is None else [one for one in topic.descent() if one.is_over(now) and self._is_here(one)]
+        if topic is None or not (topic.gone or topic.is_over(now)):
+            return []
+        return [one for one in topic.descent() if not one.gone and one.is_over(now)]
 
-    def _is_here(self, topic: Topic) -> bool:
-        return self._topics.get(topic.name) is topic
-
-    def configure(self, topic: Topic, config: TopicConfig) -> None:
-        """Replace a topic's configuration."""
+    def configure(self, topic: Topic, config: TopicConfig, now: int) -> None:
+        """Replace a topic's configuration, which counts as use of it."""
         topic.configure(config)
+        topic.touched_at = max(topic.touched_at, now)
         if topic.deadline is None:
             self._mortal.pop(topic.name, None)
         else:
@@ -126,7 +127,7 @@ class Topics:
         """See `Store.touch`."""
         for name, moment in topics.items():
             topic = self._topics.get(name)
-            if topic is not None:
+            if topic is not None and not topic.is_over(moment):
                 topic.touched_at = max(topic.touched_at, moment)
 
     # ---- selections ---------------------------------------------------------------------------------------

@@ -17,10 +17,22 @@ from tailrace.core.event import Draft, Event, format_time
 from tailrace.core.position import Cursor
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import Durability, TopicConfig
-from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed, TopicNotFound
-from tailrace.log.judging import is_remembered, is_repeated, new_topics, require_condition, require_cursor
-from tailrace.log.store import Appended, Entry, Receipt
+from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed
+from tailrace.log.judging import (
+    closed,
+    gone,
+    is_remembered,
+    is_repeated,
+    new_topics,
+    not_found,
+    require_condition,
+    require_content_type,
+    require_cursor,
+    require_sequence,
+)
+from tailrace.log.store import Appended, Entry, Fork, Receipt
 from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.forks import Forks, Inherited
 from tailrace.stores.sqlite.memories import Answer, Memories, Place
 from tailrace.stores.sqlite.pages import Pages
 from tailrace.stores.sqlite.placing import Placing
@@ -41,13 +53,20 @@ class Tail(msgspec.Struct):
     newest_topic: int
 
 
-def level_of(entries: Sequence[Entry], topics: Topics) -> Durability:
+def names_of(entries: Sequence[Entry]) -> set[str]:
+    """The topics that entries name."""
+    names = {entry.topic for entry in entries}.union(*[{draft.topic for draft in entry.drafts} for entry in entries])
+    return names.union([entry.forked_from.topic for entry in entries if entry.forked_from is not None])
+
+
+def level_of(entries: Sequence[Entry], topics: Topics, now: int) -> Durability:
     """The strongest level that any topic of these entries asks for."""
     for entry in entries:
         created = entry.create or _DEFAULT
         for name in {entry.topic, *[draft.topic for draft in entry.drafts]}:
             topic = topics.get(name)
-            config = topic.config if topic is not None else created if name == entry.topic else _DEFAULT
+            known = topic is not None and not topic.is_over(now)
+            config = topic.config if topic and known else created if name == entry.topic else _DEFAULT
             if config.durability not in ("memory", "written"):
                 return "fsync"
     return "written" if entries else "fsync"
@@ -67,17 +86,19 @@ class Appending:
         self._time = format_time(tail.recorded_at)
         self._memories = Memories(connection)
         self._placing = Placing(connection, tail.recorded_at)
-        self._orphans: list[tuple[int, str]] = []
+        self._forks = Forks(connection, topics)
+        self._orphans: list[tuple[int, str, bool, int]] = []
         self._events: list[Event] = []
         self._marks: list[tuple[str, int]] = []
 
     def run(self, entries: Sequence[Entry]) -> Appended:
         """Judge and place all entries; what is left is to commit."""
-        names = {entry.topic for entry in entries}.union(*[{d.topic for d in entry.drafts} for entry in entries])
-        ids = {name: topic.id for name in names if (topic := self._topics.get(name)) is not None}
+        ids = {name: topic.id for name, topic in self._topics.existing(names_of(entries)).items()}
         self._memories.fetch(entries, ids)
         results: list[Receipt | TailraceError] = []
         for entry in entries:
+            if self._topics.mortal:
+                self._remove_over(entry)
             try:
                 receipt = self._delete(entry.topic) if entry.delete else self._accept(entry)
             except (BadInput, Refused) as refusal:
@@ -100,34 +121,58 @@ class Appending:
             self._connection.run(SQL["put_orphans"], {"orphans": orphans})
             self._orphans = []
 
+    def _remove_over(self, entry: Entry) -> None:
+        """Delete the topics that an entry names and whose time is up."""
+        for name in names_of([entry]):
+            if self._topics.is_over(name, self._now):
+                self._write()
+                for topic in self._forks.over(name, self._now):
+                    self._remove(topic)
+
     # ---- judging: nothing is changed ------------------------------------------------------------------------
 
     def _accept(self, entry: Entry) -> Receipt:
         new = new_topics(entry, self._config_of, LEVELS)
         known = self._topics.get(entry.topic)
+        inherited = self._judge_fork(entry.forked_from, entry.topic, new)
         repeated = self._judge_repetition(entry, known)
         if repeated is not None:
-            return self._receipt(repeated, duplicate=True)
+            assert known is not None, "only a known topic can have had the entry before"
+            self._use(known)
+            return self._receipt(repeated, known, entry, duplicate=True)
         drafts, standing = self._without_repeated(entry.drafts, new)
         again = Answer(self._now, min(standing), max(standing), len(standing)) if standing and not drafts else None
         self._judge_closed(drafts)
-        if entry.condition is not None and again is None:
-            self._judge_condition(entry.condition)
+        if again is None:
+            self._judge_expectations(entry, known, new)
         for name, config in new.items():
-            self._create(name, config)
+            self._create(name, config, inherited if name == entry.topic else None)
         answer = again or self._place(drafts)
-        self._conclude(entry, answer)
-        return self._receipt(answer, duplicate=again is not None, created=known is None and again is None)
+        topic = self._conclude(entry, answer, again=again is not None)
+        created = known is None and again is None
+        return self._receipt(answer, topic, entry, duplicate=again is not None, created=created)
 
     def _config_of(self, name: str) -> TopicConfig | None:
+        """Of a topic that exists. Raises TopicGone."""
         topic = self._topics.get(name)
+        if topic is None and self._topics.is_gone(name):
+            raise gone(name)
         return None if topic is None else topic.config
+
+    def _judge_fork(self, fork: Fork | None, name: str, new: dict[str, TopicConfig]) -> Inherited | None:
+        """Rule 2: what a new topic would inherit."""
+        if fork is None or name not in new:
+            return None
+        self._config_of(fork.topic)
+        self._write()
+        return self._forks.judge(fork, self._topics.get(fork.topic), name, new[name])
 
     def _judge_repetition(self, entry: Entry, topic: Topic | None) -> Answer | None:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
         if entry.producer is not None:
             state = None if topic is None else self._memories.producer(topic.id, entry.producer.id)
-            if is_repeated(state, entry.producer):
+            shut = self._closed(topic) if topic is not None and topic.closed_at is not None else None
+            if is_repeated(state, entry.producer, shut):
                 assert state is not None, "only a known producer can repeat itself"
                 newest = entry.producer.sequence == state.sequence
                 return Answer(0, state.first, state.last, state.count) if newest else _NOTHING
@@ -168,12 +213,21 @@ class Appending:
         for name in {draft.topic for draft in drafts}:
             topic = self._topics.get(name)
             if topic is not None and topic.closed_at is not None:
-                self._write()
-                last = self._connection.number(SQL["newest"], {"topic": topic.id})
-                raise TopicClosed(f"Topic {name!r} is closed: it takes no more events.", topic=name, last=last)
+                raise self._closed(topic)
+
+    def _closed(self, topic: Topic) -> TopicClosed:
+        self._write()
+        return closed(topic.name, self._connection.number(SQL["newest"], {"topic": topic.id}), topic.tail)
+
+    def _judge_expectations(self, entry: Entry, topic: Topic | None, new: dict[str, TopicConfig]) -> None:
+        """Rules 7 to 9."""
+        require_content_type(entry.topic, topic.config if topic else new[entry.topic], entry.content_type)
+        require_sequence(entry.stream_seq, topic.stream_seq if topic else None)
+        if entry.condition is not None:
+            self._judge_condition(entry.condition)
 
     def _judge_condition(self, condition: Condition) -> None:
-        """Rule 7. A reader of the tip has seen everything, and nobody need look."""
+        """Rule 9. A reader of the tip has seen everything, and nobody need look."""
         tip = Cursor(self._tail.epoch, self._tail.last)
         after = require_cursor(condition.after, tip, self._pages.ends)
         if after < tip.position:
@@ -183,10 +237,14 @@ class Appending:
 
     # ---- doing: nothing is refused any more -----------------------------------------------------------------
 
-    def _conclude(self, entry: Entry, answer: Answer) -> None:
-        """What an accepted entry leaves behind: its producer's number, its key, the end of its topic."""
+    def _conclude(self, entry: Entry, answer: Answer, *, again: bool) -> Topic:
+        """What an accepted entry leaves behind: its numbers, its key, the end of its topic. Answers the topic."""
         topic = self._topics.get(entry.topic)
         assert topic is not None, "an accepted entry has a topic"
+        self._use(topic)
+        if entry.stream_seq is not None and not again:
+            topic.stream_seq = entry.stream_seq
+            self._topics.put(topic)
         if entry.producer is not None:
             _, epoch, sequence = entry.producer
             state = ProducerState(epoch, sequence, answer.first, answer.last, answer.events)
@@ -197,14 +255,22 @@ class Appending:
             topic.closed_at = self._take_position()
             self._topics.put(topic)
             self._marks.append((topic.name, topic.closed_at))
+        return topic
 
-    def _create(self, name: str, config: TopicConfig) -> None:
+    def _use(self, topic: Topic) -> None:
+        if topic.use(self._now):
+            self._topics.count(topic)
+
+    def _create(self, name: str, config: TopicConfig, inherited: Inherited | None) -> None:
         topic = self._topics.buried(name)
         if topic is None:
             self._tail.newest_topic += 1
             topic = Topic(self._tail.newest_topic, name, config, self._now)
-        else:
-            topic.live, topic.config, topic.created_at = True, config, self._now
+        topic.revive(config, self._now)
+        if inherited is not None:
+            born = self._take_position()
+            self._forks.add(topic, inherited, born)
+            self._marks.append((name, born))
         self._topics.put(topic)
 
     def _place(self, drafts: Sequence[Draft]) -> Answer:
@@ -222,28 +288,55 @@ class Appending:
             topic = topics[draft.topic]
             topic.events += 1
             topic.size += len(draft.data)
+            topic.tail = position
             if draft.id is not None and self._is_remembered(now, topic.config):
                 self._memories.put_place(topic.id, draft, Place(now, position))
         for topic in topics.values():
+            topic.use(now)
             self._topics.count(topic)
         self._placing.write_if_large()
         return Answer(self._now, first, self._tail.last, len(drafts))
 
     def _delete(self, name: str) -> Receipt:
-        """Rule 1: the name moves on to another id, and all that the old id owns is out of reach."""
+        """Rule 1."""
+        self._config_of(name)
         topic = self._topics.get(name)
         if topic is None:
-            raise TopicNotFound(f"There is no topic {name!r}.")
+            raise not_found(name)
+        self._remove(topic)
+        return self._receipt(_NOTHING)
+
+    def _remove(self, topic: Topic) -> None:
+        """The name moves on to another id, and all that the old id owns is out of reach, but for forks."""
+        is_needed = False
+        if self._forks.exist():
+            self._write()
+            is_needed = self._forks.leave(topic)
         position = self._take_position()
         self._tail.newest_topic += 1
-        self._orphans.append((topic.id, name))
-        self._topics.put(topic.bury(position, self._tail.newest_topic))
-        self._marks.append((name, position))
-        return self._receipt(_NOTHING)
+        self._orphans.append((topic.id, topic.name, is_needed, topic.removed_through))
+        self._topics.put(topic.bury(position, self._tail.newest_topic, topic.id if is_needed else None))
+        self._marks.append((topic.name, position))
 
     def _take_position(self) -> int:
         self._tail.last += 1
         return self._tail.last
 
-    def _receipt(self, answer: Answer, *, duplicate: bool = False, created: bool = False) -> Receipt:
-        return Receipt(self._tail.epoch, answer.first, answer.last, answer.events, duplicate, self._level, created)
+    def _receipt(
+        self,
+        answer: Answer,
+        topic: Topic | None = None,
+        entry: Entry | None = None,
+        *,
+        duplicate: bool = False,
+        created: bool = False,
+    ) -> Receipt:
+        epoch, level = self._tail.epoch, self._level
+        if topic is None or entry is None:
+            return Receipt(epoch, answer.first, answer.last, answer.events, duplicate, level, created)
+        producer = entry.producer and self._memories.producer(topic.id, entry.producer.id)
+        sequence = producer.sequence if producer else None
+        is_closed = topic.closed_at is not None
+        return Receipt(
+            epoch, answer.first, answer.last, answer.events, duplicate, level, created, topic.tail, is_closed, sequence
+        )

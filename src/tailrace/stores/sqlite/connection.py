@@ -19,6 +19,8 @@ from tailrace.errors import StoreCorrupt, StoreFull, StoreLocked, TailraceError,
 Value = str | bytes | int | None
 Parameters = Sequence[Value] | Mapping[str, Value]
 
+END: Final = 2**63 - 1
+"""Beyond every position and every moment."""
 _STATEMENTS: Final = 128
 """Prepared statements kept."""
 _BUSY_SECONDS: Final = 2.0

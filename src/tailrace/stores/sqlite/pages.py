@@ -19,12 +19,11 @@ from tailrace.core.selection import Selection
 from tailrace.log.judging import resolve
 from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
 from tailrace.stores.sqlite import rows
-from tailrace.stores.sqlite.connection import Connection, Value
+from tailrace.stores.sqlite.connection import END, Connection, Value
+from tailrace.stores.sqlite.lineage import Lineage
 from tailrace.stores.sqlite.selecting import Source, Sources, page_of
 from tailrace.stores.sqlite.statements import SQL
 
-_END: Final = 2**63 - 1
-"""Beyond every position."""
 _NAMES: Final = 20_000
 """Names of topics remembered by id."""
 _CHUNK: Final = 5_000
@@ -49,10 +48,14 @@ class _Topic(NamedTuple):
     closed_at: int | None
     removed_through: int
     deleted_at: int
+    tail: int
+    inherits: int  # told only of a topic that is selected alone
 
 
 class _Head(NamedTuple):
-    """What is true at the moment of a page; `topics` are the selected ones, if they are known by name."""
+    """What is true at the moment of a page; `topics` are the selected ones, if they are known by name; `marks` what was
+    removed of those that a fork has inherited from, by id.
+    """
 
     last: int
     newest_topic: int
@@ -60,6 +63,7 @@ class _Head(NamedTuple):
     found: int
     orphans: tuple[int, ...]
     topics: tuple[_Topic, ...]
+    marks: tuple[tuple[int, int], ...]
 
 
 class _PageRow(NamedTuple):
@@ -110,13 +114,14 @@ class Pages:
 
     def _read(self, selection: Selection, after: Cursor, limit: int) -> Page:
         source = self._sources.of(selection)
-        start, _ = resolve(after, Cursor(self._epoch, _END), self.ends)
-        looked = self._look(source, start, _END, source.rows(limit))
+        start, _ = resolve(after, Cursor(self._epoch, END), self.ends)
+        looked = self._look_whole(source, start, END, limit)
         events, through, exhausted = self._page(source, looked, limit)
         last = looked.head.last if exhausted else through
         gap = self._gap(source, after, looked.head)
         closed = exhausted and self._is_over(selection, looked.head)
-        return Page(events, Cursor(self._epoch, last), gap, closed, exhausted=exhausted)
+        tail = max([topic.tail for topic in looked.head.topics]) if closed else 0
+        return Page(events, Cursor(self._epoch, last), gap, closed, tail, exhausted)
 
     def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
         """See `Store.read_back`."""
@@ -128,8 +133,8 @@ class Pages:
 
     def _read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
         source = self._sources.of(selection)
-        start, reason = resolve(before, Cursor(self._epoch, _END), self.ends)
-        looked = self._look(source, 0, _END if reason else start, source.rows(limit), backwards=True)
+        start, reason = resolve(before, Cursor(self._epoch, END), self.ends)
+        looked = self._look_whole(source, 0, END if reason else start, limit, backwards=True)
         events, through, exhausted = self._page(source, looked, limit)
         return Page(events, Cursor(self._epoch, 0 if exhausted else through))
 
@@ -144,11 +149,29 @@ class Pages:
 
     # ---- one look -----------------------------------------------------------------------------------------
 
+    def _look_whole(self, source: Source, after: int, before: int, limit: int, *, backwards: bool = False) -> _Looked:
+        """A look that also shows what a fork has inherited; again, if it turns out that the topic is one, or another
+        one than before.
+        """
+        while True:
+            looked = self._look(source, after, before, source.rows(limit), backwards=backwards)
+            fork = next((topic.id for topic in looked.head.topics if topic.live and topic.inherits), None)
+            if fork == (source.lineage.id if source.lineage is not None else None):
+                return looked
+            source.lineage = None if fork is None else Lineage.of(self._connection, fork)
+
     def _look(self, source: Source, after: int, before: int, limit: int, *, backwards: bool = False) -> _Looked:
-        candidates, parameters = source.candidates()
+        lineage, bound = source.lineage, None
+        if lineage is not None:
+            candidates, parameters, bound = lineage.candidates(after, before, backwards=backwards)
+            parameters["ids"] = lineage.ids
+        else:
+            candidates, parameters = source.candidates()
         asked = {"after": after, "before": before, "limit": limit, "bytes": PAGE_BYTES, **parameters}
         asked["names"] = msgspec.json.encode(source.names or ()).decode()
-        head_text, rows_text, data = self._connection.row(_PageRow, page_of(candidates, backwards=backwards), asked)
+        asked["alone"] = source.alone
+        page = page_of(candidates, backwards=backwards, narrow=source.narrow, inherited=lineage is not None)
+        head_text, rows_text, data = self._connection.row(_PageRow, page, asked)
         head = _head_decoder.decode(head_text)
         if not source.selection.exact and source.names is not None and head.newest_topic > source.known_through:
             self._require_snapshot()
@@ -157,14 +180,19 @@ class Pages:
         found = rows.rows_decoder.decode(rows_text)
         through = found[-1][0] if found else after
         exhausted = len(found) == head.found
+        if exhausted and bound is not None:
+            through, exhausted = bound, False
         events = self._events(source, head, found, data or b"")
         return _Looked(head, events, through, exhausted, len(found))
 
     def _events(self, source: Source, head: _Head, found: list[rows.Row], data: bytes) -> list[Event]:
         """The events that are selected."""
-        if source.narrow:
-            names: Mapping[int, str] = {topic.id: topic.name for topic in head.topics}
-            foreign: set[int] = set()
+        foreign: set[int] = set()
+        names: Mapping[int, str]
+        if source.lineage is not None:
+            names = source.lineage.names
+        elif source.narrow:
+            names = {topic.id: topic.name for topic in head.topics}
         else:
             ids = {row[1] for row in found}
             names = self._named(ids, head)
@@ -172,7 +200,9 @@ class Pages:
         events = rows.events(found, data, names, self._epoch_of)
         if foreign:
             events = [event for row, event in zip(found, events, strict=True) if row[1] not in foreign]
-        return events if source.selection.by_topic_alone else list(filter(source.selection.matches, events))
+        if source.selection.by_topic_alone:
+            return events
+        return list(filter(source.selection.wants if source.lineage else source.selection.matches, events))
 
     def _named(self, ids: set[int], head: _Head) -> Mapping[int, str]:
         """The names of topics by id. An id never gets another name, but loses it when its topic is deleted."""
@@ -210,6 +240,10 @@ class Pages:
             return Gap(reason, after, Cursor(self._epoch, start), ())
         if start == 0 or start >= head.removed_through:
             return None
+        if source.lineage is not None:
+            mark = source.lineage.mark(dict(head.marks))
+            names = tuple(source.names or ())
+            return Gap("removed", after, Cursor(self._epoch, mark), names) if mark > start else None
         marks: Iterable[Mark]
         if source.names is not None:
             marks = [Mark(topic.name, topic.removed_through, 0, topic.deleted_at) for topic in head.topics]
@@ -250,7 +284,7 @@ class Pages:
     def newest_match(self, selection: Selection, after: int) -> int | None:
         """The position of the newest event of a selection after a position; for the transaction that appends."""
         source = self._sources.of(selection)
-        before = _END
+        before = END
         while True:
             looked = self._look(source, after, before, _CONDITION_ROWS, backwards=True)
             if looked.events:

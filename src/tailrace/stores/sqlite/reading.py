@@ -18,9 +18,10 @@ import msgspec
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.core.topic import is_pattern, matcher
-from tailrace.errors import StoreClosed, TopicNotFound
-from tailrace.log.store import Page, TopicInfo
+from tailrace.errors import StoreClosed
+from tailrace.log.store import Page, TopicInfo, TopicView
 from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.forks import absent
 from tailrace.stores.sqlite.pages import Pages
 from tailrace.stores.sqlite.selecting import between
 from tailrace.stores.sqlite.statements import SQL
@@ -62,7 +63,8 @@ def open_readers(path: Path, clock: Callable[[], int]) -> tuple[list[Reader], di
 class Reading:
     """What a store over one file answers without writing. See `Store` for each method's promises."""
 
-    def __init__(self, readers: list[Reader]) -> None:
+    def __init__(self, readers: list[Reader], clock: Callable[[], int]) -> None:
+        self._clock = clock
         self._readers = readers
         self._idle = list(readers)
         self._reading = ThreadPoolExecutor(len(readers), thread_name_prefix="tailrace-reader")
@@ -86,14 +88,15 @@ class Reading:
 
     async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
         """See `Store.topics`."""
-        return await self._read(lambda reader: _list(reader.connection, pattern, after, limit))
+        return await self._read(lambda reader: _list(reader.connection, pattern, after, limit, self._clock()))
 
     async def describe(self, topic: str) -> TopicInfo:
         """See `Store.describe`."""
-        found = [] if is_pattern(topic) else await self.topics(topic, limit=1)
-        for info in found:
-            return info
-        raise TopicNotFound(f"There is no topic {topic!r}.")
+        return await self._read(lambda reader: _describe(reader.connection, topic, self._clock()))
+
+    async def read_topic(self, topic: str, after: Cursor, limit: int) -> TopicView:
+        """See `Store.read_topic`."""
+        return await self._read(lambda reader: _view(reader, topic, after, limit, self._clock()))
 
     async def _read(self, ask: Callable[[Reader], _T]) -> _T:
         self._require_open()
@@ -118,12 +121,31 @@ class Reading:
             raise StoreClosed
 
 
-def _list(connection: Connection, pattern: str, after: str, limit: int) -> list[TopicInfo]:
+def _view(reader: Reader, topic: str, after: Cursor, limit: int, now: int) -> TopicView:
+    with reader.connection.transaction("BEGIN"):
+        info = find(reader.connection, topic, now)
+        return TopicView(info, reader.pages.read(Selection([topic]), after, limit))
+
+
+def _describe(connection: Connection, topic: str, now: int) -> TopicInfo:
+    with connection.transaction("BEGIN"):
+        return find(connection, topic, now)
+
+
+def find(connection: Connection, topic: str, now: int) -> TopicInfo:
+    """A topic whose time is not up, asked for in a transaction. Raises TopicNotFound or TopicGone."""
+    found = [] if is_pattern(topic) else _list(connection, topic, "", 1, now)
+    if not found:
+        raise absent(connection, topic, now)
+    return found[0]
+
+
+def _list(connection: Connection, pattern: str, after: str, limit: int, now: int) -> list[TopicInfo]:
     low, high = between(pattern)
     match = matcher(pattern)
     found: list[TopicInfo] = []
     while True:
-        asked = {"low": low, "high": high, "beyond": after, "limit": min(limit, _LISTED)}
+        asked = {"low": low, "high": high, "beyond": after, "limit": min(limit, _LISTED), "now": now}
         infos = connection.json(_infos_decoder, SQL["infos"], asked)
         found += [info for info in infos if match(info.name)]
         if len(found) >= limit or len(infos) < min(limit, _LISTED):

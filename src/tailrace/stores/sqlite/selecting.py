@@ -16,10 +16,9 @@ import msgspec
 from tailrace.core.selection import Selection
 from tailrace.core.topic import is_pattern, literal_prefix
 from tailrace.stores.sqlite.connection import Connection, Value
+from tailrace.stores.sqlite.lineage import MERGED, Lineage, arms, rounded
 from tailrace.stores.sqlite.statements import SQL
 
-MERGED: Final = 64
-"""The most topics that are read one by one; beyond it the whole log is looked through."""
 _RESOLVED: Final = 10_000
 """The most names that a pattern is compared with before it counts as selecting too many."""
 _CHUNK: Final = 1_000
@@ -44,11 +43,19 @@ class Source:
         self.known_through = -1
         """Up to this id the names of topics have been looked at; -1: not at all."""
         self.scanned: int = SCANNED_LEAST
+        self.lineage: Lineage | None = None
+        """If one topic alone is selected, and is known to be a fork: what it has inherited from whom."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether one topic is selected, by its name."""
+        return self.selection.exact and self.names is not None and len(self.names) == 1
 
     @property
     def narrow(self) -> bool:
         """Whether the rows are those of the selected topics and no others."""
-        return self.names is not None and len(self.names) <= MERGED and not self.selection.tags
+        few = self.names is not None and len(self.names) <= MERGED and not self.selection.tags
+        return few or self.lineage is not None
 
     def rows(self, limit: int) -> int:
         """How many rows to look at for a page of so many events."""
@@ -62,7 +69,7 @@ class Source:
             self.scanned //= 2
 
     def candidates(self) -> tuple[str, dict[str, Value]]:
-        """The statement that answers the rows, with its parameters."""
+        """The statement that answers the rows, with its parameters; of a fork, `Lineage.candidates` does."""
         if self.narrow:
             assert self.names is not None, "narrow says so"
             return _named(self.names)
@@ -137,18 +144,22 @@ def between(pattern: str) -> tuple[str, str | None]:
 
 def _named(names: list[str]) -> tuple[str, dict[str, Value]]:
     """The number of topics is rounded up with names that no topic has, so that there are few different statements."""
-    count = 1 << max(0, len(names) - 1).bit_length()
+    count = rounded(len(names))
     parameters: dict[str, Value] = {f"name{index}": None for index in range(count)}
     parameters.update({f"name{index}": name for index, name in enumerate(names)})
-    return _arms(count), parameters
+    return arms("named", count), parameters
 
 
 @cache
-def _arms(count: int) -> str:
-    return "\nUNION ALL\n".join([SQL["named"].replace("{n}", str(index)) for index in range(count)])
-
-
-@cache
-def page_of(candidates: str, *, backwards: bool) -> str:
+def page_of(candidates: str, *, backwards: bool, narrow: bool, inherited: bool) -> str:
     """The statement that answers a page of candidates; there are two for each number of topics, and a few more."""
-    return SQL["page"].replace("{candidates}", candidates).replace("{order}", "DESC" if backwards else "ASC")
+    parts = {
+        "{candidates}": candidates,
+        "{orphans}": SQL["nothing" if narrow else "orphans"],
+        "{marks}": SQL["marks" if inherited else "nothing"],
+        "{order}": "DESC" if backwards else "ASC",
+    }
+    text = SQL["page"]
+    for place, part in parts.items():
+        text = text.replace(place, part)
+    return text

@@ -35,9 +35,10 @@ SELECT epoch, (SELECT low FROM halving WHERE low = high) FROM log;
 
 -- page: A page of {candidates} in {order}, from one snapshot. The head says what else is true of it; `found` is at most
 -- one more than the page may hold. Data stops at :bytes, but a single larger event makes a page of its own.
+-- {orphans} and {marks} are one of the statements below, or nothing where nobody needs to know.
 WITH candidates AS NOT MATERIALIZED ({candidates}),
 sized AS MATERIALIZED (
-    SELECT position, length(data) AS size FROM candidates ORDER BY position {order} LIMIT :limit + 1
+    SELECT position, topic_id, length(data) AS size FROM candidates ORDER BY position {order} LIMIT :limit + 1
 )
 SELECT
     json_array(
@@ -45,11 +46,15 @@ SELECT
         (SELECT coalesce(max(id), 0) FROM topics),
         (SELECT coalesce(max(removed_through), 0) FROM topics),
         (SELECT count(*) FROM sized),
-        json((SELECT json_group_array(topic_id) FROM orphans)),
+        json(({orphans})),
         json((
-            SELECT json_group_array(json_array(id, name, live, closed_at, removed_through, deleted_at))
+            SELECT json_group_array(json_array(
+                id, name, live, closed_at, removed_through, deleted_at, tail,
+                iif(:alone, EXISTS (SELECT 1 FROM forks WHERE forks.topic_id = topics.id), 0)
+            ))
             FROM topics WHERE name IN (SELECT value FROM json_each(:names))
-        ))
+        )),
+        json(({marks}))
     ),
     json_group_array(json_array(
         position, topic_id, entry, recorded_at, length(data),
@@ -70,12 +75,30 @@ FROM (
     )
 );
 
+-- orphans: Part of `page`: deleted topics whose events may be among the candidates. Those that are kept for their forks
+-- may be many, so if there are any, only those on the page are told.
+SELECT json_group_array(topic_id) FROM orphans
+WHERE NOT EXISTS (SELECT 1 FROM orphans WHERE kept = 1) OR topic_id IN (SELECT topic_id FROM sized)
+
+-- marks: Part of `page`: what was removed of topics by id, deleted ones included.
+SELECT json_group_array(json_array(id, removed_through)) FROM (
+    SELECT id, removed_through FROM topics WHERE id IN (SELECT value FROM json_each(:ids))
+    UNION ALL
+    SELECT topic_id, removed_through FROM orphans WHERE topic_id IN (SELECT value FROM json_each(:ids))
+)
+
+-- nothing: Part of `page`.
+SELECT '[]'
+
 -- whole: Candidates from the whole log.
 SELECT * FROM events WHERE position > :after AND position < :before
 
 -- named: Candidates from the topic named :name{n}; several are joined by UNION ALL, and merged by position.
 SELECT * FROM events
 WHERE topic_id = (SELECT id FROM topics WHERE name = :name{n}) AND position > :after AND position < :before
+
+-- inherited: Candidates from the topic with the id :id{n}, but not beyond what was inherited of it.
+SELECT * FROM events WHERE topic_id = :id{n} AND position > :after AND position < :before{n}
 
 -- tagged: Candidates with a tag, already in order because the position is that of the tag.
 SELECT
@@ -104,6 +127,26 @@ SELECT coalesce(max(id), :id), json_group_array(name) FROM (
 -- newest_topic: The highest id of a topic.
 SELECT coalesce(max(id), 0) FROM topics;
 
+-- lineage: A fork and the topics it descends from, itself first: ids, names, up to which position each is inherited, and
+-- the position of its own birth as a fork.
+WITH RECURSIVE line (id, upto, depth) AS (
+    SELECT :id, :end, 0
+    UNION ALL
+    SELECT source_id, min(upto, position), depth + 1 FROM line JOIN forks ON forks.topic_id = line.id
+)
+SELECT json_group_array(json_array(id, name, upto, born)) FROM (
+    SELECT
+        line.id AS id,
+        coalesce(topics.name, orphans.name, '') AS name,
+        upto,
+        coalesce(born, 0) AS born
+    FROM line
+    LEFT JOIN topics ON topics.id = line.id
+    LEFT JOIN orphans ON orphans.topic_id = line.id
+    LEFT JOIN forks ON forks.topic_id = line.id
+    ORDER BY depth
+);
+
 -- marked: Topics beyond the name :name, deleted ones included, that have a mark after :after, in order of name. The
 -- plus signs have them found by their marks, which are few, and not by name.
 SELECT json_group_array(json_array(name, removed_through, compacted_through, deleted_at)) FROM (
@@ -118,45 +161,117 @@ FROM topics WHERE name IN (SELECT value FROM json_each(:names));
 
 -- ---- topics -----------------------------------------------------------------------------------------------
 
--- infos: Existing topics in order of name, from :low on, beyond :beyond and before :high (if there is one).
+-- infos: Existing topics in order of name, from :low on, beyond :beyond and before :high (if there is one), whose time is
+-- not up.
 SELECT json_group_array(json_array(
     name, json(config), created_at, json(iif(closed_at IS NULL, 'false', 'true')),
     (SELECT min(position) FROM events WHERE topic_id = topic.id),
     (SELECT max(position) FROM events WHERE topic_id = topic.id),
-    events, size, removed_through, compacted_through
+    events, size, removed_through, compacted_through, tail, deadline,
+    json((SELECT json_array(source_name, position, part) FROM forks WHERE forks.topic_id = topic.id))
 ))
 FROM (
     SELECT * FROM topics
-    WHERE live AND name >= :low AND name > :beyond AND (:high IS NULL OR name < :high) ORDER BY name LIMIT :limit
+    WHERE live AND name >= :low AND name > :beyond AND (:high IS NULL OR name < :high)
+    AND (deadline IS NULL OR deadline > :now)
+    ORDER BY name LIMIT :limit
 ) AS topic;
+
+-- needed: Whether a topic that is gone, or whose time is up, has forks left whose time is not.
+WITH RECURSIVE descent (id) AS (
+    SELECT coalesce(gone_id, id) FROM topics WHERE name = :name
+    UNION ALL
+    SELECT topic_id FROM descent JOIN forks ON forks.source_id = descent.id
+)
+SELECT EXISTS (
+    SELECT 1 FROM descent JOIN topics ON topics.id = descent.id
+    WHERE live AND (deadline IS NULL OR deadline > :now)
+);
 
 -- topics: Topics by name, deleted ones included, as the writer keeps them.
 SELECT json_group_array(json_array(
     id, name, json(config), created_at, json(iif(live, 'true', 'false')), closed_at, deleted_at,
-    removed_through, compacted_through, compared_through, events, size
+    removed_through, compacted_through, compared_through, events, size,
+    tail, touched_at, deadline, json(stream_seq), gone_id
 ))
 FROM topics WHERE name IN (SELECT value FROM json_each(:names));
 
 -- put_topics: New topics, or all of what is known of old ones.
 INSERT OR REPLACE INTO topics (
     id, name, config, created_at, live, closed_at, deleted_at,
-    removed_through, compacted_through, compared_through, events, size
+    removed_through, compacted_through, compared_through, events, size,
+    tail, touched_at, deadline, stream_seq, gone_id
 )
 SELECT
     value ->> 0, value ->> 1, value -> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-    value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
+    value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11,
+    value ->> 12, value ->> 13, value ->> 14, value -> 15, value ->> 16
 FROM json_each(:topics);
 
--- count_topics: How much existing topics keep.
-UPDATE topics SET events = counted.events, size = counted.size
-FROM (SELECT value ->> 0 AS id, value ->> 1 AS events, value ->> 2 AS size FROM json_each(:topics)) AS counted
-WHERE topics.id = counted.id;
+-- count_topics: How much existing topics keep, where they end, and until when they live.
+UPDATE topics SET
+    events = counted.value ->> 1, size = counted.value ->> 2,
+    tail = counted.value ->> 3, touched_at = counted.value ->> 4, deadline = counted.value ->> 5
+FROM json_each(:topics) AS counted
+WHERE topics.id = counted.value ->> 0;
 
 -- newest: The position of a topic's newest event.
 SELECT max(position) FROM events WHERE topic_id = :topic;
 
 -- put_orphans: Ids of topics that have just been deleted.
-INSERT INTO orphans (topic_id, name) SELECT value ->> 0, value ->> 1 FROM json_each(:orphans);
+INSERT INTO orphans (topic_id, name, kept, removed_through)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(:orphans);
+
+-- ---- forks ------------------------------------------------------------------------------------------------
+
+-- any_fork: Whether there are any.
+SELECT EXISTS (SELECT 1 FROM forks);
+
+-- put_fork: The birth of a fork.
+INSERT INTO forks (topic_id, source_id, source_name, position, part, born)
+VALUES (:topic, :source, :name, :position, :part, :born);
+
+-- removed_of: Of all that a topic shows, inherited or its own, the newest position that was removed, or 0. Marks that were
+-- raised before a fork's birth are those of an earlier topic of its name.
+WITH RECURSIVE line (id, upto) AS (
+    SELECT :topic, :end
+    UNION ALL
+    SELECT source_id, min(upto, position) FROM line JOIN forks ON forks.topic_id = line.id
+)
+SELECT coalesce(max(min(upto, mark)), 0) FROM (
+    SELECT
+        line.id AS id, upto,
+        coalesce(
+            (SELECT removed_through FROM topics WHERE topics.id = line.id),
+            (SELECT removed_through FROM orphans WHERE orphans.topic_id = line.id)
+        ) AS mark
+    FROM line
+) AS shown
+WHERE mark > coalesce((SELECT born FROM forks WHERE forks.topic_id = shown.id), 0);
+
+-- ties: Whether there are forks of a topic, and the topic that it was forked from.
+SELECT EXISTS (SELECT 1 FROM forks WHERE source_id = :topic), (SELECT source_id FROM forks WHERE topic_id = :topic);
+
+-- cut_fork: It is no fork of its source any more.
+DELETE FROM forks WHERE topic_id = :topic;
+
+-- unneeded: The name of a deleted topic that was kept for its forks, if there are none any more.
+SELECT max(name) FROM orphans
+WHERE topic_id = :topic AND kept = 1 AND NOT EXISTS (SELECT 1 FROM forks WHERE source_id = :topic);
+
+-- release_orphan: It may be removed now.
+UPDATE orphans SET kept = 0 WHERE topic_id = :topic;
+
+-- over: Topics whose time is up: of one that is gone, or itself over, and all that descend from it, the last ones first.
+WITH RECURSIVE descent (id, depth) AS (
+    SELECT coalesce(gone_id, id), 0 FROM topics WHERE name = :name
+    UNION ALL
+    SELECT topic_id, depth + 1 FROM descent JOIN forks ON forks.source_id = descent.id
+)
+SELECT json_group_array(name) FROM (
+    SELECT name FROM descent JOIN topics ON topics.id = descent.id
+    WHERE live AND deadline <= :now ORDER BY depth DESC
+);
 
 -- ---- events -----------------------------------------------------------------------------------------------
 
@@ -278,7 +393,7 @@ SELECT json_group_array(json_array(position, size, recorded_at)) FROM (
 );
 
 -- orphaned: A deleted topic that still owns something.
-SELECT min(topic_id) FROM orphans;
+SELECT min(topic_id) FROM orphans WHERE kept = 0;
 
 -- forget_orphan: It owns nothing any more.
 DELETE FROM orphans WHERE topic_id = :topic;

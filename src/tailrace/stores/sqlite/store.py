@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -42,8 +42,8 @@ class _Opened(NamedTuple):
 class SqliteStore(Reading):
     """A log in one file. Make it with `SqliteStore.open`; it belongs to the event loop it was opened in."""
 
-    def __init__(self, opened: _Opened, writing: ThreadPoolExecutor) -> None:
-        super().__init__(opened.readers)
+    def __init__(self, opened: _Opened, writing: ThreadPoolExecutor, clock: Callable[[], int]) -> None:
+        super().__init__(opened.readers, clock)
         self._opened = opened
         self._writing = writing
         self._purging = False
@@ -62,7 +62,7 @@ class SqliteStore(Reading):
         except BaseException:
             writing.shutdown(wait=False)
             raise
-        return cls(opened, writing)
+        return cls(opened, writing, clock)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -86,8 +86,11 @@ class SqliteStore(Reading):
 
     async def configure(self, topic: str, config: TopicConfig) -> TopicInfo:
         """See `Store.configure`."""
-        await self._write(self._opened.writer.configure, topic, config)
-        return await self.describe(topic)
+        return await self._write(self._opened.writer.configure, topic, config)
+
+    async def touch(self, topics: Mapping[str, int]) -> None:
+        """See `Store.touch`."""
+        await self._write(self._opened.writer.touch, topics)
 
     async def sweep(self, topic: str, now: int, budget: int) -> Swept:
         """See `Store.sweep`."""

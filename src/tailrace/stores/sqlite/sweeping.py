@@ -13,14 +13,12 @@ import msgspec
 
 from tailrace.core.retention import cutoff, excess
 from tailrace.log.store import Swept
-from tailrace.stores.sqlite.connection import Connection
+from tailrace.stores.sqlite.connection import END, Connection
 from tailrace.stores.sqlite.statements import SQL
 from tailrace.stores.sqlite.topics import Topic, Topics
 
 _COMPARED: Final = 5_000
 """The most events whose keys one step of a sweep compares."""
-_EVER: Final = 2**63 - 1
-"""Later than every moment."""
 
 _Victim = tuple[int, int]
 """Position, and size of data."""
@@ -122,7 +120,7 @@ def purge(connection: Connection, budget: int) -> bool:
     if found:
         remove(connection, [(position, size) for position, size, _ in found])
     forgotten = connection.run(SQL["forget_producers"], {"topic": topic, "limit": budget})
-    if len(found) < budget and max(forgotten, forget(connection, topic, _EVER, budget)) < budget:
+    if len(found) < budget and max(forgotten, forget(connection, topic, END, budget)) < budget:
         connection.run(SQL["forget_orphan"], {"topic": topic})
     return True
 

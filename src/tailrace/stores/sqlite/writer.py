@@ -9,12 +9,14 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tailrace.core.retention import Durability, TopicConfig
-from tailrace.errors import TailraceError, TopicNotFound
+from tailrace.errors import TailraceError
 from tailrace.log.judging import reached
-from tailrace.log.store import Appended, Entry, Swept
-from tailrace.stores.sqlite.appending import LEVELS, Appending, Tail, level_of
-from tailrace.stores.sqlite.connection import Connection
+from tailrace.log.store import Appended, Entry, Swept, TopicInfo
+from tailrace.stores.sqlite.appending import LEVELS, Appending, Tail, level_of, names_of
+from tailrace.stores.sqlite.connection import END, Connection
+from tailrace.stores.sqlite.forks import absent
 from tailrace.stores.sqlite.pages import Pages
+from tailrace.stores.sqlite.reading import find
 from tailrace.stores.sqlite.statements import SQL
 from tailrace.stores.sqlite.sweeping import Sweeping, purge
 from tailrace.stores.sqlite.topics import Topic, Topics
@@ -82,9 +84,9 @@ class Writer:
     def append(self, entries: Sequence[Entry], remember: Remember = nothing_more) -> Appended:
         """See `Store.append`."""
         tail = self._known_tail()
-        self._topics.fetch({entry.topic for entry in entries}.union(*[{d.topic for d in e.drafts} for e in entries]))
-        level = level_of(entries, self._topics)
+        self._topics.fetch(names_of(entries))
         tail.recorded_at = max(tail.recorded_at, self._clock())
+        level = level_of(entries, self._topics, tail.recorded_at)
         with self._transaction(level):
             appended = Appending(self._connection, self._pages, self._topics, tail, level).run(entries)
             for one in remember(appended):
@@ -101,13 +103,21 @@ class Writer:
             for sender, number in found
         ]
 
-    def configure(self, name: str, config: TopicConfig) -> None:
+    def configure(self, name: str, config: TopicConfig) -> TopicInfo:
         """See `Store.configure`."""
         topic = self._topic(name)
         reached(config.durability, LEVELS)
         with self._transaction("fsync"):
-            topic.config = config
+            topic.configure(config, self._clock())
             self._topics.put(topic)
+            self._topics.write()
+            return find(self._connection, name, -END)  # also if its time is up by that
+
+    def touch(self, moments: Mapping[str, int]) -> None:
+        """See `Store.touch`."""
+        self._topics.fetch(moments)
+        with self._transaction("written"):
+            self._topics.touch(moments)
             self._topics.write()
 
     def sweep(self, name: str, now: int, budget: int) -> Swept:
@@ -126,8 +136,9 @@ class Writer:
     def _topic(self, name: str) -> Topic:
         self._topics.fetch([name])
         topic = self._topics.get(name)
-        if topic is None:
-            raise TopicNotFound(f"There is no topic {name!r}.")
+        now = self._clock()
+        if topic is None or topic.is_over(now):
+            raise absent(self._connection, name, now)
         return topic
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from tailrace.log.store import Appended
 from tailrace.stores.sqlite.store import SqliteStore
 from tailrace.stores.sqlite.writer import Remembered
 from tailrace.stores.sqlite_remote.messages import (
+    Answer,
     Append,
     AskOthers,
     CallFailed,
@@ -37,6 +38,8 @@ from tailrace.stores.sqlite_remote.messages import (
     Sweep,
     Tell,
     Told,
+    Touch,
+    Touched,
     Welcome,
     failed,
     frame,
@@ -158,6 +161,8 @@ class Hub:
                 self._do(self._answer(sender, call, self._configure(call, topic, config)))
             case Sweep(call, topic, now, budget):
                 self._do(self._answer(sender, call, self._sweep(call, topic, now, budget)))
+            case Touch(call, topics):
+                self._do(self._answer(sender, call, self._touch(call, topics)))
             case AskOthers(call):
                 self._do(self._answer(sender, call, self._ask_others(call, sender)))
             case Told(number, text):
@@ -218,7 +223,7 @@ class Hub:
 
     # ---- other calls ----------------------------------------------------------------------------------------
 
-    async def _answer(self, sender: str, call: int, asked: Coroutine[Any, Any, Configured | Removed | Others]) -> None:
+    async def _answer(self, sender: str, call: int, asked: Coroutine[Any, Any, Answer]) -> None:
         try:
             self._send(sender, frame(await asked))
         except TailraceError as error:
@@ -231,6 +236,10 @@ class Hub:
         swept = await self._store.sweep(topic, now, budget)
         self._swept(topic, swept.through)
         return Removed(call, swept)
+
+    async def _touch(self, call: int, topics: Mapping[str, int]) -> Touched:
+        await self._store.touch(topics)
+        return Touched(call)
 
     def _swept(self, topic: str, through: int) -> None:
         """Every tail forgets what is gone."""

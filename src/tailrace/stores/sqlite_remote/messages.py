@@ -61,6 +61,13 @@ class Sweep(_Message, frozen=True, tag=True):
     budget: int
 
 
+class Touch(_Message, frozen=True, tag=True):
+    """See `Store.touch`."""
+
+    call: int
+    topics: dict[str, int]
+
+
 class AskOthers(_Message, frozen=True, tag=True):
     """Asks what the other processes have to tell."""
 
@@ -74,7 +81,7 @@ class Told(_Message, frozen=True, tag=True):
     text: bytes
 
 
-FromSender = Hello | Append | Configure | Sweep | AskOthers | Told
+FromSender = Hello | Append | Configure | Sweep | Touch | AskOthers | Told
 
 
 # ---- from the process that writes ----------------------------------------------------------------------------
@@ -114,6 +121,9 @@ class Accepted(_Message, frozen=True, tag=True):
     duplicate: bool
     durability: Durability
     created: bool
+    tail: int
+    closed: bool
+    sequence: int | None
 
 
 class Placed(_Message, frozen=True, tag=True):
@@ -139,6 +149,12 @@ class Removed(_Message, frozen=True, tag=True):
     swept: Swept
 
 
+class Touched(_Message, frozen=True, tag=True):
+    """The answer to `Touch`."""
+
+    call: int
+
+
 class Others(_Message, frozen=True, tag=True):
     """The answer to `AskOthers`: what each of those told that answered in time."""
 
@@ -159,7 +175,7 @@ class Tell(_Message, frozen=True, tag=True):
     question: int
 
 
-Answer = Placed | Configured | Removed | Others | CallFailed
+Answer = Placed | Configured | Removed | Touched | Others | CallFailed
 ToSender = Welcome | Shown | Tell | Answer
 
 

@@ -36,8 +36,8 @@ _SOCKET_PATH_BYTES: Final = 100
 class SharedStore(RemoteStore):
     """A log that several processes open alike. Make it with `SharedStore.open_shared`."""
 
-    def __init__(self, readers: list[Reader], socket: Path, candidate: Candidate) -> None:
-        super().__init__(readers, socket)
+    def __init__(self, readers: list[Reader], socket: Path, candidate: Candidate, clock: Callable[[], int]) -> None:
+        super().__init__(readers, socket, clock)
         self._candidate = candidate
         candidate.is_needed = lambda: not self.connected
 
@@ -53,7 +53,7 @@ class SharedStore(RemoteStore):
         try:
             loop = asyncio.get_running_loop()
             readers, _ = await loop.run_in_executor(None, open_readers, path, clock)
-            return cls(readers, socket, candidate)
+            return cls(readers, socket, candidate, clock)
         except BaseException:
             await candidate.aclose()
             raise

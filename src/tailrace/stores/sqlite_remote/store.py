@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,6 +28,8 @@ from tailrace.stores.sqlite_remote.messages import (
     Sweep,
     Tell,
     Told,
+    Touch,
+    Touched,
     Welcome,
     results_from,
 )
@@ -45,8 +47,8 @@ class RemoteStore(Reading):
     `tell` says what this process has to tell the others; whatever it answers is handed over as it is.
     """
 
-    def __init__(self, readers: list[Reader], socket: Path) -> None:
-        super().__init__(readers)
+    def __init__(self, readers: list[Reader], socket: Path, clock: Callable[[], int]) -> None:
+        super().__init__(readers, clock)
         self.tell: Callable[[], bytes] = bytes
         self._hints: deque[Hint] = deque()
         self._hinted = asyncio.Event()
@@ -60,7 +62,7 @@ class RemoteStore(Reading):
         """Open a log that exists, whose writer listens on `socket` (or will). Raises Unavailable or StoreCorrupt."""
         loop = asyncio.get_running_loop()
         readers, _ = await loop.run_in_executor(None, open_readers, path, clock)
-        return cls(readers, socket)
+        return cls(readers, socket, clock)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -109,6 +111,13 @@ class RemoteStore(Reading):
         removed = await self._link.call(number, Sweep(number, topic, now, budget))
         assert isinstance(removed, Removed), removed
         return removed.swept
+
+    async def touch(self, topics: Mapping[str, int]) -> None:
+        """See `Store.touch`."""
+        self._require_open()
+        number = self._link.next_number()
+        touched = await self._link.call(number, Touch(number, dict(topics)))
+        assert isinstance(touched, Touched), touched
 
     async def _finish(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do it to the end, also if the caller does not wait so long."""
