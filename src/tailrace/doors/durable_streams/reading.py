@@ -28,6 +28,8 @@ from tailrace.log.store import Gap, Page, TopicInfo, TopicView
 
 PAGE_EVENTS: Final = 20_000
 """The most messages of one answer."""
+FIRST_EVENTS: Final = 1_000
+"""As many messages are asked of the store first, for it looks at as many however few of them its pages have room for."""
 LIVE: Final = ("long-poll", "sse")
 _LASTING: Final = b"max-age=60, stale-while-revalidate=300"
 _ASK_AGAIN: Final = (b"cache-control", b"no-cache")
@@ -124,7 +126,8 @@ class Reading:
         events, page = list(view.page.events), view.page
         size = sum([len(event.data) for event in events])
         while not page.exhausted and events and size < most and len(events) < PAGE_EVENTS:
-            view = await self._log.store.read_topic(topic, page.last, PAGE_EVENTS - len(events))
+            limit = min(2 * len(page.events) or FIRST_EVENTS, PAGE_EVENTS - len(events))
+            view = await self._log.store.read_topic(topic, page.last, limit)
             page = view.page
             if page.gap is not None:  # what was read before it is still true
                 return Part(view.info, events, events[-1].position, level=False, closed=False)
@@ -138,7 +141,7 @@ class Reading:
         return Part(info, events, end, page.exhausted, info.closed and page.exhausted)
 
     async def _view(self, topic: str, after: Cursor | None) -> TopicView:
-        view = await self._log.store.read_topic(topic, self._log.tail.tip if after is None else after, PAGE_EVENTS)
+        view = await self._log.store.read_topic(topic, self._log.tail.tip if after is None else after, FIRST_EVENTS)
         if view.info.config.idle_seconds is not None:
             self._log.touch(topic)
         gap = view.page.gap
