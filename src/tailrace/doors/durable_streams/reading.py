@@ -29,7 +29,7 @@ from tailrace.log.store import Gap, Page, TopicInfo, TopicView
 PAGE_EVENTS: Final = 20_000
 """The most messages of one answer."""
 FIRST_EVENTS: Final = 1_000
-"""As many messages are asked of the store first, for it looks at as many however few of them its pages have room for."""
+"""So many are asked of the store first: it looks at as many as it is asked for, however few fit on its page."""
 LIVE: Final = ("long-poll", "sse")
 _LASTING: Final = b"max-age=60, stale-while-revalidate=300"
 _ASK_AGAIN: Final = (b"cache-control", b"no-cache")
