@@ -71,6 +71,6 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-$(VENV)/.clients: scripts/clients | $(VENV)/.dev
-	@sh scripts/clients
+$(VENV)/.clients: scripts/clients tests/conformance/durable_streams/package-lock.json | $(VENV)/.dev
+	@sh scripts/clients $(BIN)
 	@touch $@

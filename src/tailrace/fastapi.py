@@ -20,7 +20,8 @@ from starlette.types import Receive, Scope, Send
 
 from tailrace.core.grant import Grant
 from tailrace.doors.describe.operations import operation
-from tailrace.doors.native.routes import ADDRESSES, API
+from tailrace.doors.native.publish import API
+from tailrace.doors.native.routes import ADDRESSES
 from tailrace.embedded.doors import READ_EVERYTHING
 from tailrace.embedded.log import EventLog
 from tailrace.starlette import Door, rest_of

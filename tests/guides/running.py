@@ -262,9 +262,11 @@ class Reader:
 
     def _wait(self, condition: object, what: str, where: Sequence[Shown]) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
-        while not condition():  # type: ignore[operator]  # a function
-            over = all(one.is_over() for one in where)
-            if (over and not condition()) or time.monotonic() > deadline:  # type: ignore[operator]  # as above
+        while True:
+            over = all(one.is_over() for one in where)  # before looking: what is over has printed everything
+            if condition():  # type: ignore[operator]  # a function
+                return
+            if over or time.monotonic() > deadline:
                 said = "\n".join(f"$ {one.command}\n{one.printed}" for one in where)
                 raise AssertionError(f"{what!r} did not come:\n{said}")
             time.sleep(0.01)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
+from tests.conformance.node import node
 from tests.doors.conftest import Client, Stream
 from tests.doors.portable import SITES, WAYS
 
@@ -119,13 +120,13 @@ process.exit(0);
 
 def test_node_decodes_it(server: Running, crowd: Crowd, topic: str) -> None:
     url = f"{server.url}/api/v1/events/stream?topics={topic}"
-    command = ["node", "--input-type=module", "--eval", _NODE, url, str(AFTER)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as node:
-        assert node.stdout is not None
-        assert node.stdout.readline() == b"open\n"
+    command = [node(), "--input-type=module", "--eval", _NODE, url, str(AFTER)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"open\n"
         crowd.publish(AFTER)
         wanted = " ".join(f'"number":{5 + number}' for number in range(AFTER))
-        assert node.stdout.readline().decode().strip() == wanted
+        assert reader.stdout.readline().decode().strip() == wanted
 
 
 @pytest.mark.browser

@@ -66,7 +66,7 @@ async def test_a_reader_far_behind_the_tail_reads_from_the_store_and_becomes_liv
 
 async def test_the_first_page_comes_at_once_also_when_it_is_empty(log: Log) -> None:
     pages = log.follow(Selection(["later"]), Cursor(1, 0))
-    assert await anext(pages) == Page([], Cursor(1, 1), None, closed=False)
+    assert await anext(pages) == Page([], Cursor(1, 1), exhausted=True)
     await pages.aclose()
 
 

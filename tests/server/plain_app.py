@@ -25,7 +25,7 @@ class App:
         self._site = Site(Settings(), log)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._site.streams.aclose()
+        await self._site.aclose()
         await log.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -18,6 +18,8 @@ from tailrace.errors import InvalidParameter, MethodNotAllowed, TooLarge
 
 Headers = Iterable[tuple[bytes, bytes]]
 JSON_HEADERS: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
+BODILESS = frozenset({204, 304})
+"""Statuses whose answers have no body."""
 NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -103,7 +105,7 @@ class Call:
 
     async def answer(self, status: int, body: bytes, headers: Headers = JSON_HEADERS) -> None:
         """Send a whole response. A HEAD request gets its headers."""
-        await self.send(start(status, [*headers, (b"content-length", b"%d" % len(body))]))
+        await self.send(start(status, with_length(status, headers, body)))
         await self.bare_send()({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def answer_json(self, status: int, value: object, headers: Headers = ()) -> None:
@@ -156,6 +158,11 @@ async def while_connected(call: Call, work: Awaitable[None]) -> None:
         await asyncio.wait({doing, watching})
     if not doing.cancelled():
         doing.result()
+
+
+def with_length(status: int, headers: Headers, body: bytes) -> Headers:
+    """The headers of a whole response; those without a body have no length (RFC 9110 section 8.6)."""
+    return headers if status in BODILESS else [*headers, (b"content-length", b"%d" % len(body))]
 
 
 def start(status: int, headers: Headers) -> Message:

@@ -59,6 +59,10 @@ class Endpoint:
     async def _fail(self, error: TailraceError, started: Started, scope: Scope) -> None:
         self._metrics.refused(error.code, error.status)
         if not started.begun:
-            await answer_problem(started, error, head=scope["method"] == "HEAD")
+            await self._answer_error(error, started, head=scope["method"] == "HEAD")
         elif error.status >= 500:
             logger.warning("a response was cut short: %s", error.sentence)
+
+    async def _answer_error(self, error: TailraceError, started: Started, *, head: bool) -> None:
+        """A problem document; a door whose protocol has another form for errors says so here."""
+        await answer_problem(started, error, head=head)

@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tailrace.core.grant import Grant
 from tailrace.doors.access import Access, Key, KeyAccess, OpenAccess
+from tailrace.doors.at_once import AtOnce
 from tailrace.doors.durable_streams.door import Door
 from tailrace.doors.durable_streams.headers import EXPOSED
 from tailrace.doors.metrics import Metrics
-from tailrace.doors.native.at_once import PublishAtOnce
-from tailrace.doors.native.routes import make_publish, native_routes, nowhere, operations_routes, publish_at_once
+from tailrace.doors.native.routes import make_publish, native_routes, nowhere, operations_routes
 from tailrace.doors.streams import Streams
 from tailrace.log.log import Log
 from tailrace.server.config import Settings, is_loopback
@@ -33,7 +33,7 @@ class Site:
         self.streams: Streams = Streams(log, settings.http, self.metrics)
         access = make_access(settings)
         publish = make_publish(self.streams, create_topics=settings.topics.create_on_publish)
-        durable = Door(self.streams, settings.durable_streams, private=bool(settings.access.keys))
+        self._durable = durable = Door(self.streams, settings.durable_streams, private=bool(settings.access.keys))
         router = Router(
             [
                 *native_routes(self.streams, access, publish),
@@ -46,12 +46,18 @@ class Site:
         )
         self._app = _with_cors(router, settings.access.cors_origins)
         between = settings.access.cors_origins or type(self).__call__ is not Site.__call__
-        self.at_once: PublishAtOnce | None = None if between else publish_at_once(publish, access, self.metrics)
+        self.at_once: AtOnce | None = None if between else AtOnce((publish, durable.publishing), access, self.metrics)
         """Publishing past everything that stands between, if nothing does."""
+        durable.start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an ASGI request."""
         await self._app(scope, receive, send)
+
+    async def aclose(self) -> None:
+        """Drop the streams that are left, and stop what the doors do by themselves; before the log is closed."""
+        await self._durable.aclose()
+        await self.streams.aclose()
 
 
 def make_access(settings: Settings) -> Access:

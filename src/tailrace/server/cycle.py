@@ -20,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from tailrace.doors.asgi import BODILESS, with_length
+
 Headers = Iterable[tuple[bytes, bytes]]
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _lines: dict[tuple[bytes, bytes], bytes] = {}
 
 
 class AtOnce(Protocol):
-    """Answers some requests without being an ASGI application (`doors/native/at_once.py`)."""
+    """Answers some requests without being an ASGI application (`doors/at_once.py`)."""
 
     def takes(self, scope: Scope, length: int) -> bool:
         """Whether a request with a body of so many bytes is one of those."""
@@ -75,7 +77,7 @@ class Cycle(RequestResponseCycle):
     def _reply(self, status: int, headers: Headers, body: bytes) -> None:
         if self.disconnected:
             return
-        head = [*headers, (b"content-length", b"%d" % len(body))]
+        head = with_length(status, headers, body)
         start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": head}
         last: ASGISendEvent = {"type": "http.response.body", "body": body, "more_body": False}
         if not self._write_whole(start, last):
@@ -90,7 +92,7 @@ class Cycle(RequestResponseCycle):
         if self.given_away:
             return
         if message["type"] == "http.response.start":
-            if not self.response_started and self.start is None and _says_length(message):
+            if not self.response_started and self.start is None and _is_whole(message):
                 self.start = message
                 return
         elif self.start is not None:
@@ -123,7 +125,7 @@ class Cycle(RequestResponseCycle):
             elif header[0] == b"connection":
                 return False
             pieces.append(_lines.get(header) or _line(header))
-        if length != len(body):
+        if length != len(body) and not (length < 0 and not body and start["status"] in BODILESS):
             return False
         pieces += (b"\r\n", body)
         self.transport.write(b"".join(pieces))
@@ -133,7 +135,10 @@ class Cycle(RequestResponseCycle):
         return True
 
 
-def _says_length(message: HTTPResponseStartEvent) -> bool:
+def _is_whole(message: HTTPResponseStartEvent) -> bool:
+    """Whether the answer will come in one piece: it says its length, or has no body."""
+    if message["status"] in BODILESS:
+        return True
     for name, _ in message.get("headers", ()):  # noqa: SIM110 - any() costs three times as much
         if name == b"content-length":
             return True

@@ -156,7 +156,7 @@ async def _serve(settings: Settings, site: Site, listening: socket.socket, ready
         await server.serve(sockets=[listening])
     finally:
         announcing.cancel()
-        await site.streams.aclose()
+        await site.aclose()
 
 
 def _is_no_cut(record: logging.LogRecord) -> bool:

@@ -28,7 +28,7 @@ from tailrace.core.position import Cursor
 from tailrace.core.received import Received
 from tailrace.core.selection import Selection
 from tailrace.doors.limits import DoorLimits
-from tailrace.doors.native.routes import API
+from tailrace.doors.native.publish import API
 from tailrace.embedded.history import read_history
 from tailrace.fanout.member import Member
 from tailrace.log.log import Log, LogStatistics

@@ -12,10 +12,12 @@ from tailrace.core.topic import check_topic
 from tailrace.doors.access import Access
 from tailrace.doors.asgi import Call, Handler, Resource, Started
 from tailrace.doors.durable_streams import headers as names
+from tailrace.doors.durable_streams.at_once import AppendAtOnce
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.durable_streams.live import Live
 from tailrace.doors.durable_streams.reading import Reading
 from tailrace.doors.durable_streams.refusals import refuse
+from tailrace.doors.durable_streams.subscriptions.subscriptions import Subscriptions
 from tailrace.doors.durable_streams.writing import Writing
 from tailrace.doors.endpoint import Endpoint
 from tailrace.doors.streams import Streams
@@ -43,11 +45,14 @@ class Door:
         self._streams = streams
         self._log = streams.log
         self._writing = Writing(streams.log, streams.limits, streams.metrics, self.prefix)
+        self.publishing: AppendAtOnce = AppendAtOnce(streams.log, self._writing, streams.limits.body_bytes, self.prefix)
+        """Appending past everything that stands between."""
         self._reading = Reading(streams, limits, clock, private=private)
+        self._subscriptions = Subscriptions(streams.log, limits.subscriptions, prefix=self.prefix, clock=clock)
         self._live = Live(streams, self._reading, limits, clock)
 
     def routes(self, access: Access) -> list[BaseRoute]:
-        """Streams below the prefix."""
+        """Streams below the prefix, and what is under `__ds`."""
         resource = Resource({
             "GET": self._answering(self._get),
             "HEAD": self._answering(self._reading.describe),
@@ -57,7 +62,18 @@ class Door:
         })  # fmt: skip
         endpoint = Endpoint(resource, access, self._streams.metrics, names.COMMON)
         preflight = Endpoint(Resource({"OPTIONS": _preflight}), None, self._streams.metrics, names.COMMON)
-        return [Route(f"{self.prefix}/{{topic:path}}", _Address(endpoint, preflight))]
+        return [
+            *self._subscriptions.routes(access, self._streams.metrics),
+            Route(f"{self.prefix}/{{topic:path}}", _Address(endpoint, preflight)),
+        ]
+
+    def start(self) -> None:
+        """Begin to wake subscriptions."""
+        self._subscriptions.start()
+
+    async def aclose(self) -> None:
+        """Stop waking them."""
+        await self._subscriptions.aclose()
 
     def _answering(self, handler: StreamHandler) -> Handler:
         """A handler that is told the stream, and whose errors are answered in the protocol's words."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tailrace.doors.durable_streams.subscriptions.limits import SubscriptionLimits
+
 
 @dataclass(frozen=True, slots=True)
 class DurableStreamsLimits:
@@ -20,5 +22,6 @@ class DurableStreamsLimits:
     """About how many bytes one answer holds; a reader that wants more asks again."""
     sse_seconds: float = 60.0
     """After about so long an event stream is ended, so that caches in front can join its readers anew; 0: never."""
+    subscriptions: SubscriptionLimits = SubscriptionLimits()
     faults: bool = False
     """Whether faults can be injected by `POST …/_test/inject-error`: for client suites, never in production."""

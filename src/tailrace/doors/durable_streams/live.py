@@ -87,6 +87,8 @@ class Live:
     def _renew(self) -> None:
         """What is followed is in use (PROTOCOL.md, "TTL"), whether or not anything comes."""
         self._renewal = None
+        if self._streams.draining:
+            return
         for dialect in self._followed:
             self._streams.log.touch(dialect.topic)
         self._renew_later()

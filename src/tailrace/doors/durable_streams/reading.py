@@ -1,7 +1,8 @@
 """GET reads a stream: what there is, by long-poll what comes, or all of it as events (`live.py`). HEAD describes it.
 
 One answer holds about `page_bytes`, and says in `Stream-Next-Offset` where to go on. A page that is full never
-changes, so caches may keep it for a minute; one that reaches the end is asked for again, and mostly answered 304.
+changes, so caches may keep it for a minute; one that reaches the end is asked for again, and mostly answered 304. What
+a long-poll brings may be kept as well: who asks with the same cursor goes on from there (PROTOCOL.md section 10).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 from tailrace.core.event import Event
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
-from tailrace.doors.asgi import NO_STORE, Call, while_connected
+from tailrace.doors.asgi import NO_STORE, Call, start, while_connected
 from tailrace.doors.durable_streams import collapsing
 from tailrace.doors.durable_streams import headers as names
 from tailrace.doors.durable_streams.contents import body_of, content_type_of
@@ -77,7 +78,10 @@ class Reading:
             headers.append((names.TTL, b"%d" % config.idle_seconds))
         if config.expires_at is not None:
             headers.append((names.EXPIRES_AT, config.expires_at.encode()))
-        await call.answer(200, b"", [*headers, *([(names.CLOSED, names.TRUE)] if info.closed else [])])
+        if info.closed:
+            headers.append((names.CLOSED, names.TRUE))
+        await call.send(start(200, headers))  # without a length: it would be the body's, and nobody has looked
+        await call.send({"type": "http.response.body", "body": b""})
 
     # ---- GET ------------------------------------------------------------------------------------------------
 
@@ -104,13 +108,12 @@ class Reading:
             headers = [_content_type(part.info), NO_STORE, *self._said(part)]
             await call.answer(200, body_of((), _kept(part.info), 0), headers)
             return
-        await self._answer(call, part, asked, ())
+        await self._answer(call, part, asked, (_ASK_AGAIN if part.level else self._lasting,))
 
     async def _answer(self, call: Call, part: Part, asked: Asked, more: Sequence[tuple[bytes, bytes]]) -> None:
         start = asked.after or Cursor(self._log.tail.epoch, part.end)
         tag = f'"{start.position}-{part.end}-{len(part.events)}{"-c" if part.closed else ""}"'
-        cache = _ASK_AGAIN if part.level else self._lasting
-        headers = [_content_type(part.info), *self._said(part), cache, *more]
+        headers = [_content_type(part.info), *self._said(part), *more]
         if _has(call, tag):
             await call.answer(304, b"", [(b"etag", tag.encode()), *headers[1:]])
             return
@@ -126,10 +129,11 @@ class Reading:
         events, page = list(view.page.events), view.page
         size = sum([len(event.data) for event in events])
         while not page.exhausted and events and size < most and len(events) < PAGE_EVENTS:
+            known = view.info.created_at
             limit = min(2 * len(page.events) or FIRST_EVENTS, PAGE_EVENTS - len(events))
             view = await self._log.store.read_topic(topic, page.last, limit)
             page = view.page
-            if page.gap is not None:  # what was read before it is still true
+            if page.gap is not None or view.info.created_at != known:  # what was read before it is still true
                 return Part(view.info, events, events[-1].position, level=False, closed=False)
             events += page.events
             size += sum([len(event.data) for event in page.events])
@@ -179,7 +183,7 @@ class Reading:
         now = self._clock()
         cursor = (names.CURSOR, b"%d" % (collapsing.current(now) + collapsing.lead(asked.cursor, now)))
         if part.events:
-            await self._answer(call, part, asked, (cursor,))
+            await self._answer(call, part, asked, (cursor, self._lasting))
             return
         await call.answer(204, b"", [*self._said(part), NO_STORE, *(() if part.closed else (cursor,))])
 

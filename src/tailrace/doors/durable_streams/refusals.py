@@ -17,7 +17,7 @@ class OffsetGone(Refused):
     """What stood after that offset has been removed: begin anew at -1."""
 
     code = "offset_gone"
-    status = HTTPStatus.GONE
+    status: int = HTTPStatus.GONE
 
 
 class StreamExists(Refused):
@@ -28,8 +28,14 @@ class StreamExists(Refused):
 
 async def refuse(call: Call, error: TailraceError, epoch: int) -> None:
     """Answer an error."""
+    status, headers, body = refusal(call, error, epoch)
+    await call.answer(status, body, headers)
+
+
+def refusal(call: Call, error: TailraceError, epoch: int) -> tuple[int, list[Header], bytes]:
+    """An error as an answer."""
     status, headers, body = problem_of(error)
-    await call.answer(status_of(call.method, error, status), body, [*headers, *headers_of(error, epoch)])
+    return status_of(call.method, error, status), [*headers, *headers_of(error, epoch)], body
 
 
 def status_of(method: str, error: TailraceError, usual: int) -> int:

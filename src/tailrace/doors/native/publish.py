@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Scope
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Draft, is_json
@@ -18,14 +21,17 @@ from tailrace.core.position import Cursor
 from tailrace.core.producer import Producer
 from tailrace.core.selection import Selection
 from tailrace.core.topic import check_topic
-from tailrace.doors.asgi import Call
+from tailrace.doors.asgi import JSON_HEADERS, Call
+from tailrace.doors.at_once import Answer
 from tailrace.doors.limits import DoorLimits
 from tailrace.doors.metrics import Metrics
 from tailrace.doors.native.params import Params
+from tailrace.doors.problem import problem_of
 from tailrace.errors import (
     InvalidEvent,
     InvalidParameter,
     Refused,
+    TailraceError,
     UnknownParameter,
     UnsupportedMediaType,
     nearest,
@@ -34,6 +40,10 @@ from tailrace.log.log import Log
 from tailrace.log.store import Entry, Receipt
 from tailrace.wire import cloudevents, jsonlines
 
+API: Final = "/api/v1"
+"""Where the native door is."""
+TOPICS: Final = f"{API}/topics/"
+EVENTS: Final = "/events"
 _PRODUCER = (b"producer-id", b"producer-epoch", b"producer-seq")
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _KEY_CHARACTERS = 256
@@ -64,7 +74,8 @@ class Publish:
         except Refused as error:
             raise self.with_cursors(error) from None
         self._metrics.published(receipt, len(body), time.perf_counter() - began)
-        await call.answer_json(200 if receipt.duplicate else 201, answer(receipt))
+        status, headers, stored = self.answer(call, receipt, len(body))
+        await call.answer(status, stored, headers)
 
     def _require(self, call: Call) -> str:
         """The topic, if the caller may publish to it. Raises InvalidTopic or Forbidden."""
@@ -84,6 +95,22 @@ class Publish:
             condition=_condition(call),
         )
         return self._log.submit(entry)
+
+    def answer(self, call: Call, receipt: Receipt, size: int) -> Answer:  # noqa: ARG002 - see `Publishing`
+        """201 with positions, or 200 for a duplicate."""
+        return Answer(200 if receipt.duplicate else 201, JSON_HEADERS, msgspec.json.encode(answer(receipt)))
+
+    def refuse(self, call: Call, error: TailraceError) -> Answer:  # noqa: ARG002 - see `Publishing`
+        """A problem document."""
+        return Answer(*problem_of(self.with_cursors(error)))
+
+    def takes(self, scope: Scope, length: int) -> bool:
+        """Whether a request with a body of so many bytes is one to publish here; its topic is then in the scope."""
+        topic = published_topic(scope)
+        if topic is None or length > self.limits.body_bytes:
+            return False
+        scope["path_params"] = {"topic": topic}
+        return True
 
     def with_cursors(self, error: _Error) -> _Error:
         """The store speaks of positions; callers know cursors."""
@@ -121,6 +148,16 @@ class Publish:
         if is_json(media):
             jsonlines.check_json(body)
         return cloudevents.decode_binary(call.scope["headers"], body, topic)
+
+
+def published_topic(scope: Scope) -> str | None:
+    """The topic that a request publishes to; None if it does not, or that takes a closer look."""
+    path: str = scope["path"]
+    if scope["method"] != "POST" or scope.get("root_path") or not path.startswith(TOPICS):
+        return None
+    if not path.endswith(EVENTS) or len(path) <= len(TOPICS) + len(EVENTS):
+        return None
+    return path[len(TOPICS) : -len(EVENTS)]
 
 
 def answer(receipt: Receipt) -> dict[str, object]:

@@ -12,17 +12,12 @@ from tailrace.doors.asgi import Call, Resource
 from tailrace.doors.describe.page import docs, openapi
 from tailrace.doors.endpoint import Endpoint
 from tailrace.doors.health import Health
-from tailrace.doors.metrics import Metrics
-from tailrace.doors.native.at_once import PublishAtOnce
 from tailrace.doors.native.pages import History, Poll
-from tailrace.doors.native.publish import Publish
+from tailrace.doors.native.publish import API, Publish, published_topic
 from tailrace.doors.native.stream import StreamEvents
 from tailrace.doors.native.topics import Topics
 from tailrace.doors.streams import Streams
 from tailrace.errors import NotFound
-
-API = "/api/v1"
-TOPICS, EVENTS = f"{API}/topics/", "/events"
 
 
 class PublishRoute(Route):
@@ -36,24 +31,9 @@ class PublishRoute(Route):
         return Match.FULL, {"endpoint": self.endpoint, "path_params": {"topic": topic}}
 
 
-def published_topic(scope: Scope) -> str | None:
-    """The topic that a request publishes to; None if it does not, or that takes a closer look."""
-    path: str = scope["path"]
-    if scope["method"] != "POST" or scope.get("root_path") or not path.startswith(TOPICS):
-        return None
-    if not path.endswith(EVENTS) or len(path) <= len(TOPICS) + len(EVENTS):
-        return None
-    return path[len(TOPICS) : -len(EVENTS)]
-
-
 def make_publish(streams: Streams, *, create_topics: bool) -> Publish:
     """The handler of most requests."""
     return Publish(streams.log, streams.limits, streams.metrics, create_topics=create_topics)
-
-
-def publish_at_once(publish: Publish, access: Access, metrics: Metrics) -> PublishAtOnce:
-    """The same for a server that can do without ASGI."""
-    return PublishAtOnce(publish, access, metrics, published_topic)
 
 
 class Address(NamedTuple):

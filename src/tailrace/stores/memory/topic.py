@@ -85,7 +85,7 @@ class Topic:
         self.touched_at: int = created_at
         self.tail: int = marks.removed_through
         self.inherited: Inherited | None = None
-        self.born = 0
+        self.born: int = 0
         self.forks: set[Topic] = set()
         self.gone = False  # deleted, but kept for its forks
         self.closed = False

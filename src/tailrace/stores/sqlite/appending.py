@@ -217,7 +217,8 @@ class Appending:
 
     def _closed(self, topic: Topic) -> TopicClosed:
         self._write()
-        return closed(topic.name, self._connection.number(SQL["newest"], {"topic": topic.id}), topic.tail)
+        last = self._connection.number(SQL["newest"], {"topic": topic.id})
+        return closed(topic.name, last, topic.tail)
 
     def _judge_expectations(self, entry: Entry, topic: Topic | None, new: dict[str, TopicConfig]) -> None:
         """Rules 7 to 9."""
