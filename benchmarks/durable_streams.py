@@ -5,7 +5,7 @@
 * 64 POSTs: connections that each append 100 bytes when their last append is answered; each server in memory, and each
   with what it syncs to the disk before it answers (SQLite here, a file for each stream there)
 * subscribers: `--streams` of one stream by SSE, 64 connections appending 200 bytes: deliveries/s
-* the same at 20 appends/s, which both can take: p99 from publish to receive
+* the same at 10 appends/s, which both can take: p99 from publish to receive
 * catch-up: one reader of a stream of 100 MB from its start, until it is told that it is up to date: MB/s. Messages of
   1 KB were appended 64 a request, bytes 64 KB a request; in memory, and on disk
 
@@ -33,7 +33,7 @@ THEIRS = "Durable Streams"
 JSON, BYTES = durable_streams.JSON, "application/octet-stream"
 PUBLISHERS = 64
 POST_BYTES, EVENT_BYTES = 100, 200
-PACE = 20.0
+PACE = 10.0
 """Appends a second that both servers deliver to a thousand subscribers."""
 MESSAGE_BYTES, MESSAGES = 1_000, 64
 """Of one request, when a stream of messages is filled; a stream of bytes gets as many bytes."""
@@ -41,7 +41,7 @@ CAUGHT_UP_BYTES = 100_000_000
 READS = 5
 """How often a stream is read from its start in one round: the median counts."""
 RATE, DELIVERED, P99, SPEED = "published/s", "deliveries/s", "p99 ms", "MB/s"
-MANY, PACED = "subscribers, 64 publishers", "subscribers, 20/s"
+MANY, PACED = "subscribers, 64 publishers", "subscribers, 10/s"
 
 
 class Start(Protocol):
