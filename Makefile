@@ -30,7 +30,7 @@ check: lint $(VENV)/.clients ## lint, and the tests with line and branch coverag
 	$(BIN)/pytest -m "not crash" $(TESTS) --cov --cov-report=
 	$(BIN)/coverage report
 
-crash: $(VENV)/.dev ## kill -9 a writing server, CRASH_ROUNDS times (50)
+crash: $(VENV)/.dev ## kill -9 a server under its clients, CRASH_ROUNDS times (50)
 	$(BIN)/pytest -m crash -s tests/crash
 
 BENCHES ?= startup publish replay streams churn drain shutdown generator client decoder cuts drops session_monitor
@@ -43,7 +43,7 @@ versions: $(VENV)/.dev ## the streams' tests on the oldest uvicorn we take and s
 peers: $(VENV)/.dev ## other servers to be compared with, into benchmarks/.peers (needs cc, Node.js, apt-get)
 	$(BIN)/python benchmarks/peers/setup.py
 
-SCENARIOS ?= fanout latency idle selections probe stalled storm idle_topics gzip_streams embedded
+SCENARIOS ?= fanout latency idle selections probe stalled storm idle_topics gzip_streams embedded durable_streams
 compare: $(VENV)/.dev ## Tailrace and its peers in the same run (SCENARIOS= to choose), then the page of results
 	cd benchmarks && for scenario in $(SCENARIOS); do ../$(BIN)/python $$scenario.py || exit 1; done
 	$(MAKE) plots

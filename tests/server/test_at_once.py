@@ -58,6 +58,16 @@ def test_publishes_between_other_requests_are_answered_in_their_turn(server: Run
     assert statuses == [b"200", b"201", b"200", b"201", b"200"]
 
 
+def test_a_large_answer_goes_whole_before_the_next(server: Running) -> None:
+    large = json.dumps("x" * 200_000).encode()
+    history = b"GET /api/v1/events/history?topics=large HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with closing(Wire(server.url)) as wire:
+        wire.send(request(b"large", large))
+        wire.until(b"}")
+        wire.send(history + request(b"large", b"1"))
+        assert large in wire.until(b"}HTTP/1.1 201 Created\r\n")
+
+
 def test_a_body_that_comes_in_pieces_is_waited_for(server: Running) -> None:
     whole = request(b"pieces", b'{"a":1}')
     with closing(Wire(server.url)) as wire:

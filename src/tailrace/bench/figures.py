@@ -88,7 +88,9 @@ class Figures:
     @property
     def memory_kb_per_stream(self) -> float | None:
         """What an idle stream costs the server."""
-        return (self.server.rss_idle_kb - self.server.rss_before_kb) / self.streams if self.server else None
+        if self.server is None or not self.streams:
+            return None
+        return (self.server.rss_idle_kb - self.server.rss_before_kb) / self.streams
 
     def as_dict(self) -> dict[str, object]:
         """All of it, for JSON."""

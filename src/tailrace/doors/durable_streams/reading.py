@@ -29,6 +29,8 @@ from tailrace.log.store import Gap, Page, TopicInfo, TopicView
 
 PAGE_EVENTS: Final = 20_000
 """The most messages of one answer."""
+FIRST_EVENTS: Final = 1_000
+"""So many are asked of the store first: it looks at as many as it is asked for, however few fit on its page."""
 LIVE: Final = ("long-poll", "sse")
 RENEWALS: Final = 4
 """How often within its idle time a stream counts as used that somebody waits for."""
@@ -132,7 +134,8 @@ class Reading:
         size = sum([len(event.data) for event in events])
         while not page.exhausted and events and size < most and len(events) < PAGE_EVENTS:
             known = view.info.created_at
-            view = await self._log.read_topic(topic, page.last, PAGE_EVENTS - len(events))
+            limit = min(2 * len(page.events) or FIRST_EVENTS, PAGE_EVENTS - len(events))
+            view = await self._log.read_topic(topic, page.last, limit)
             page = view.page
             if page.gap is not None or view.info.created_at != known:  # what was read before it is still true
                 return Part(view.info, events, events[-1].position, level=False, closed=False)
@@ -149,7 +152,7 @@ class Reading:
         return Part(info, events, end, page.exhausted, info.closed and page.exhausted)
 
     async def _view(self, topic: str, after: Cursor | None) -> TopicView:
-        view = await self._log.read_topic(topic, self._log.tail.tip if after is None else after, PAGE_EVENTS)
+        view = await self._log.read_topic(topic, self._log.tail.tip if after is None else after, FIRST_EVENTS)
         if view.info.config.idle_seconds is not None:
             self._log.touch(topic)
         gap = view.page.gap
