@@ -36,7 +36,7 @@ class SubscriptionRefused(TailraceError):
     def __init__(self, code: Code, sentence: str, **extra: object) -> None:
         super().__init__(sentence, **extra)
         self.code = code
-        self.status = _STATUS.get(code, 409)
+        self.status: int = _STATUS.get(code, 409)
 
 
 def not_found(name: str) -> SubscriptionRefused:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 import msgspec
@@ -53,7 +54,7 @@ class Waking:
         self._resolve = resolve
         self._courier: Courier | None = None
         self._opening = asyncio.Lock()
-        self.clock = service.clock
+        self.clock: Callable[[], int] = service.clock
 
     # ---- deciding -------------------------------------------------------------------------------------------
 
