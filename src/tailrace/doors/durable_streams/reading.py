@@ -25,12 +25,14 @@ from tailrace.doors.encoding import VARY, packed
 from tailrace.doors.streams import Streams
 from tailrace.errors import InvalidParameter
 from tailrace.log.follower import Follower
-from tailrace.log.store import Gap, Page, TopicInfo, TopicView
+from tailrace.log.store import PAGE_BYTES, Gap, Page, TopicInfo, TopicView
 
 PAGE_EVENTS: Final = 20_000
 """The most messages of one answer."""
 FIRST_EVENTS: Final = 1_000
 """So many are asked of the store first: it looks at as many as it is asked for, however few fit on its page."""
+_SPARE: Final = 16
+"""Messages may be larger than those before by one part in so many, and a page of the store still holds them."""
 LIVE: Final = ("long-poll", "sse")
 RENEWALS: Final = 4
 """How often within its idle time a stream counts as used that somebody waits for."""
@@ -132,9 +134,11 @@ class Reading:
         view = await self._view(topic, after)
         events, page = list(view.page.events), view.page
         size = sum([len(event.data) for event in events])
-        while not page.exhausted and events and size < most and len(events) < PAGE_EVENTS:
+        while not page.exhausted and events and size < most - most // _SPARE and len(events) < PAGE_EVENTS:
             known = view.info.created_at
-            limit = min(2 * len(page.events) or FIRST_EVENTS, PAGE_EVENTS - len(events))
+            # a store that finds more on its page than there is room for has looked at it in vain
+            room = min(PAGE_BYTES, most - size) * len(events) // (size + size // _SPARE + 1)
+            limit = min(max(1, room), PAGE_EVENTS - len(events))
             view = await self._log.read_topic(topic, page.last, limit)
             page = view.page
             if page.gap is not None or view.info.created_at != known:  # what was read before it is still true
