@@ -30,7 +30,9 @@ from tailrace.log.store import PAGE_BYTES, Gap, Page, TopicInfo, TopicView
 PAGE_EVENTS: Final = 20_000
 """The most messages of one answer."""
 FIRST_EVENTS: Final = 1_000
-"""So many are asked of the store first: it looks at as many as it is asked for, however few fit on its page."""
+"""So many are asked of the store first, if nothing is known of a stream: it looks at all of them, however few fit."""
+SIZES: Final = 10_000
+"""Streams of which is known how many messages fit on a page of the store, before all are forgotten."""
 _SPARE: Final = 16
 """Messages may be larger than those before by one part in so many, and a page of the store still holds them."""
 LIVE: Final = ("long-poll", "sse")
@@ -69,6 +71,7 @@ class Reading:
         self._log = streams.log
         self._limits = limits
         self._clock = clock
+        self._fit: dict[str, int] = {}
         self._lasting = (b"cache-control", (b"private, " if private else b"public, ") + _LASTING)
 
     # ---- HEAD -----------------------------------------------------------------------------------------------
@@ -136,15 +139,17 @@ class Reading:
         size = sum([len(event.data) for event in events])
         while not page.exhausted and events and size < most - most // _SPARE and len(events) < PAGE_EVENTS:
             known = view.info.created_at
-            # a store that finds more on its page than there is room for has looked at it in vain
-            room = min(PAGE_BYTES, most - size) * len(events) // (size + size // _SPARE + 1)
-            limit = min(max(1, room), PAGE_EVENTS - len(events))
+            limit = min(_fits(min(PAGE_BYTES, most - size), len(events), size), PAGE_EVENTS - len(events))
             view = await self._log.read_topic(topic, page.last, limit)
             page = view.page
             if page.gap is not None or view.info.created_at != known:  # what was read before it is still true
                 return Part(view.info, events, events[-1].position, level=False, closed=False)
             events += page.events
             size += sum([len(event.data) for event in page.events])
+        if events:
+            if len(self._fit) >= SIZES:
+                self._fit.clear()
+            self._fit[topic] = min(_fits(PAGE_BYTES, len(events), size), FIRST_EVENTS)
         return self._cut(view, events, most)
 
     def _cut(self, view: TopicView, events: list[Event], most: int) -> Part:
@@ -156,7 +161,8 @@ class Reading:
         return Part(info, events, end, page.exhausted, info.closed and page.exhausted)
 
     async def _view(self, topic: str, after: Cursor | None) -> TopicView:
-        view = await self._log.read_topic(topic, self._log.tail.tip if after is None else after, FIRST_EVENTS)
+        limit = self._fit.get(topic, FIRST_EVENTS)
+        view = await self._log.read_topic(topic, self._log.tail.tip if after is None else after, limit)
         if view.info.config.idle_seconds is not None:
             self._log.touch(topic)
         gap = view.page.gap
@@ -233,6 +239,14 @@ class Reading:
 def renewal_seconds(idle_seconds: int | None) -> float | None:
     """How long a stream may go without being used, so that it is not taken for idle in good time."""
     return None if idle_seconds is None else max(idle_seconds, 1) / RENEWALS
+
+
+def _fits(room: int, events: int, size: int) -> int:
+    """How many messages are likely to fit, given so many others of that size; at least one.
+
+    A store that finds more on its page than there is room for has looked at it in vain.
+    """
+    return max(1, room * events // (size + size // _SPARE + 1))
 
 
 def _after(given: Sequence[str], live: str | None) -> Cursor | None:
