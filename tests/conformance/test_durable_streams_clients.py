@@ -64,6 +64,7 @@ def test_a_reader_goes_on_after_a_restart(server: Server, path: str, live: str, 
             server.restart(how)
             server.append(path, 2 * number + 1)
             read_to(program, 2 * number + 1)
+        assert program.items() == list(range(6))
 
 
 def test_a_reader_whose_streams_are_cut_falls_back_to_long_polls(server: Server, path: str, faults: Faults) -> None:

@@ -36,17 +36,20 @@ END_SECONDS = 120.0
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_streams_survive_a_few_kills(tmp_path: Path, workers: int) -> None:
-    survive(tmp_path / "crash.db", workers, 3)
+    assert survive(tmp_path / "crash.db", workers, 3) > 3
 
 
 @pytest.mark.crash
 @pytest.mark.parametrize("workers", [1, 2])
 def test_streams_survive_many_kills(tmp_path: Path, workers: int) -> None:
-    survive(tmp_path / "crash.db", workers, ROUNDS)
+    assert survive(tmp_path / "crash.db", workers, ROUNDS) > ROUNDS
 
 
-def survive(store: Path, workers: int, rounds: int) -> None:
-    """Kill a server so many times under its clients; nothing is lost, doubled, half done or out of order."""
+def survive(store: Path, workers: int, rounds: int) -> int:
+    """Kill a server so many times under its clients; nothing is lost, doubled, half done or out of order.
+
+    Answers how many steps it survived.
+    """
     gate, chance = Gate(), random.Random(os.environ.get("CRASH_SEED", "tailrace"))
     teller = Telling("told", gate)
     actors: list[Actor] = [teller, *[kind(f"{kind.__name__.lower()}{n}", gate) for kind in KINDS for n in range(EACH)]]
@@ -86,6 +89,7 @@ def survive(store: Path, workers: int, rounds: int) -> None:
     steps, repeats = sum(actor.steps for actor in actors), sum(actor.repeats for actor in actors)
     streams = sum(len(actor.streams) for actor in actors)
     print(f"{rounds} kills, {workers} workers: {steps} steps on {streams} streams, {repeats} recognised as repeats")
+    return steps
 
 
 def disturb(server: Running, workers: int, chance: random.Random, progress: Callable[[], tuple[int, int]]) -> None:

@@ -25,6 +25,22 @@ def test_a_topic_is_described_as_it_stands(client: Client, topic: str) -> None:
     assert described["config"]["retention"] == {}
 
 
+def test_a_topic_tells_when_it_ends_and_what_it_was_forked_from(client: Client, topic: str) -> None:
+    end = "2100-01-01T00:00:00.000Z"
+    client.put(f"/api/v1/topics/{topic}", json={"expires_at": end, "content_type": "application/json"})
+    client.put(f"/v1/stream/{topic}/fork", headers={"stream-forked-from": f"/v1/stream/{topic}"})
+    described = client.get(f"/api/v1/topics/{topic}").json()
+    assert (described["ends"], described["forked_from"]) == (end, None)
+    described = client.get(f"/api/v1/topics/{topic}/fork").json()
+    assert (described["ends"], described["forked_from"]) == (end, topic)
+
+
+def test_a_topic_cannot_end_at_what_is_no_time(client: Client, topic: str) -> None:
+    refused = client.put(f"/api/v1/topics/{topic}", json={"expires_at": "tomorrow"})
+    assert refused.status_code == 422
+    assert "RFC 3339" in refused.json()["detail"]
+
+
 def test_configuring_merges_and_null_takes_away(client: Client, topic: str) -> None:
     client.put(f"/api/v1/topics/{topic}", json={"retention": {"max_events": 10, "max_bytes": 99}})
     patched = client.patch(f"/api/v1/topics/{topic}", json={"retention": {"max_bytes": None}, "compaction": "key"})

@@ -14,6 +14,7 @@ from tailrace.doors.at_once import AtOnce
 from tailrace.doors.durable_streams.door import Door
 from tailrace.doors.durable_streams.headers import EXPOSED
 from tailrace.doors.metrics import Metrics
+from tailrace.doors.native.publish import API
 from tailrace.doors.native.routes import make_publish, native_routes, nowhere, operations_routes
 from tailrace.doors.streams import Streams
 from tailrace.log.log import Log
@@ -46,7 +47,8 @@ class Site:
         )
         self._app = _with_cors(router, settings.access.cors_origins)
         between = settings.access.cors_origins or type(self).__call__ is not Site.__call__
-        doors = (publish,) if durable.publishing is None else (publish, durable.publishing)
+        quick = durable.publishing if _are_apart(f"{durable.prefix}/", f"{API}/") else None
+        doors = (publish,) if quick is None else (publish, quick)
         self.at_once: AtOnce | None = None if between else AtOnce(doors, access, self.metrics)
         """Publishing past everything that stands between, if nothing does."""
         durable.start()
@@ -59,6 +61,11 @@ class Site:
         """Drop the streams that are left, and stop what the doors do by themselves; before the log is closed."""
         await self._durable.aclose()
         await self.streams.aclose()
+
+
+def _are_apart(one: str, other: str) -> bool:
+    """Whether neither path is below the other. Where one is, the router says whose a request is."""
+    return not (one.startswith(other) or other.startswith(one))
 
 
 def make_access(settings: Settings) -> Access:

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 
 import httpx2
 from starlette.types import Message, Scope
+from tests.doors.conftest import Stream
 
 from tailrace.core.grant import EVERYTHING
 from tailrace.core.position import Cursor
@@ -20,7 +21,6 @@ from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.log.store import TopicInfo
 from tailrace.server.config import Settings
 from tailrace.testing.server import LiveServer, quick_settings
-from tailrace.wire.sse_decoder import ServerSentEvent, SseDecoder
 
 PREFIX = "/v1/stream"
 ZERO = "0000000000000000_0000000000000000"
@@ -48,20 +48,8 @@ def call_with(method: str = "GET", **headers: str) -> Call:
     return Call(scope, receive, send, EVERYTHING)
 
 
-class Followed:
-    """An event stream as a test reads it."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self.response = response
-        self._events = self._read()
-
-    def _read(self) -> Iterator[ServerSentEvent]:
-        decoder = SseDecoder()
-        for chunk in self.response.iter_bytes():
-            yield from decoder.feed(chunk)
-
-    def next(self) -> ServerSentEvent:
-        return next(self._events)
+class Followed(Stream):
+    """An event stream of this door, as a test reads it."""
 
     def control(self) -> dict[str, object]:
         """The next event, which is a control."""
@@ -77,10 +65,6 @@ class Followed:
         control = self.control()
         assert event.id == control["streamNextOffset"]
         return event.data
-
-    def rest(self) -> list[ServerSentEvent]:
-        """All that comes before the end."""
-        return list(self._events)
 
 
 class Streams(httpx2.Client):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+import httpx2
 import pytest
 from tests.doors.durable_streams.speaking import JSON, PREFIX, TEXT, Streams, settings_with
 
@@ -112,6 +113,13 @@ def test_a_key_in_the_address_does_for_an_event_source(guarded: LiveServer, name
 
 
 # ---- where it is --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["/", "/api", "/api/v1/events"])
+def test_a_small_post_to_another_door_s_address_is_never_taken_for_an_append(prefix: str) -> None:
+    with running_server(settings_with(DurableStreamsLimits(prefix=prefix))) as server:
+        answer = httpx2.post(f"{server.url}/api/v1/events/stream", json={"nothing": 1})
+        assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")
 
 
 @pytest.mark.parametrize("prefix", ["/", "/a/b", "/a/b/", "/v1/stream/"])

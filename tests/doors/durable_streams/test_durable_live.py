@@ -383,6 +383,7 @@ def test_readers_that_come_all_the_time_keep_no_other_stream_from_being_renewed(
                 return deadline_of(server, f"{name}/quiet") == clock() + 1000
 
             wait_until(come_and_look)
+            assert streams.ask("HEAD", f"{name}/quiet").status_code == 200
 
 
 # ---- what it costs ------------------------------------------------------------------------------------------

@@ -12,14 +12,11 @@ from tailrace.doors.at_once import Answer
 from tailrace.doors.durable_streams import headers as names
 from tailrace.doors.durable_streams.refusals import refusal
 from tailrace.doors.durable_streams.writing import Writing, answer
-from tailrace.doors.native.publish import API
 from tailrace.errors import TailraceError
 from tailrace.log.log import Log
 from tailrace.log.store import Receipt
 
 _RESERVED = "__ds"
-_OTHERS = f"{API}/"
-"""Where the native door is, which goes first if streams are at the root."""
 
 
 class AppendAtOnce:
@@ -36,10 +33,8 @@ class AppendAtOnce:
         path: str = scope["path"]
         if scope["method"] != "POST" or scope.get("root_path") or not path.startswith(self._below):
             return False
-        if path.startswith(_OTHERS):
-            return False
         topic = path[len(self._below) :]
-        if length > self._body_bytes or not topic or topic.partition("/")[0] in (_RESERVED, "_test"):
+        if length > self._body_bytes or not topic or topic.partition("/")[0] == _RESERVED:
             return False
         scope["path_params"] = {"topic": topic}
         return True

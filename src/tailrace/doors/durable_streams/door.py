@@ -13,7 +13,6 @@ from tailrace.doors.access import Access
 from tailrace.doors.asgi import Call, Handler, Resource, Started
 from tailrace.doors.durable_streams import headers as names
 from tailrace.doors.durable_streams.at_once import AppendAtOnce
-from tailrace.doors.durable_streams.faults import Faults
 from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.durable_streams.live import Live
 from tailrace.doors.durable_streams.reading import Reading
@@ -46,7 +45,7 @@ class Door:
         self._streams = streams
         self._log = streams.log
         self._writing = Writing(streams.log, streams.limits, streams.metrics, self.prefix)
-        self._faults = Faults(self.prefix) if limits.faults else None
+        self._has_faults = limits.faults
         body_bytes = streams.limits.body_bytes
         self.publishing: AppendAtOnce | None = (
             None if limits.faults else AppendAtOnce(streams.log, self._writing, body_bytes, self.prefix)
@@ -70,9 +69,12 @@ class Door:
         address = _Address(endpoint, preflight)
         metrics, path = self._streams.metrics, f"{self.prefix}/{{topic:path}}"
         routes = self._subscriptions.routes(access, metrics)
-        if self._faults is None:
+        if not self._has_faults:
             return [*routes, Route(path, address)]
-        return [*self._faults.routes(access, metrics), *routes, Route(path, self._faults.around(address))]
+        from tailrace.doors.durable_streams.faults import Faults  # noqa: PLC0415 - for the suites of clients alone
+
+        faults = Faults(self.prefix)
+        return [*faults.routes(access, metrics), *routes, Route(path, faults.around(address))]
 
     def start(self) -> None:
         """Begin to wake subscriptions."""

@@ -48,49 +48,33 @@ class Writing:
     async def create(self, call: Call, topic: str) -> None:
         """201 for a new stream, 200 for one that was created in the same way. Raises StreamExists for another."""
         call.grant.require("publish", topic)
-        fork = self._fork(call)
-        lives, content_type = lifetime(call), _content_type(call)
+        asked = Asked(_content_type(call), lifetime(call), self._fork(call), closes(call))
         body = await call.body(self._limits.body_bytes)
         for _ in range(_CREATE_ATTEMPTS):
             try:
                 info = await self._log.describe(topic)
             except TopicNotFound:
-                entry = await self._entry(call, topic, body, fork)
+                entry = await self._entry(topic, body, asked)
                 try:
                     receipt = await self._log.publish(entry)
                 except TopicExists:
                     continue
                 assert entry.create is not None, "a stream is created with its configuration"
-                await self._created(call, entry.create, receipt)
+                said = _said(entry.create, offset_of(receipt.epoch, receipt.tail), receipt.closed)
+                await call.answer(201, b"", [(b"location", _location(call)), *said])
                 return
-            _require_same(info, Asked(content_type, lives, fork, closes(call)))
-            await self._answer_there(call, info)
+            _require_same(info, asked)
+            await call.answer(200, b"", _said(info.config, offset_of(self._log.tail.epoch, info.tail), info.closed))
             return
         raise StreamExists(f"Stream {topic!r} is being created by somebody else: try again.")
 
-    async def _created(self, call: Call, config: TopicConfig, receipt: Receipt) -> None:
-        headers = [
-            (b"location", _location(call)),
-            (b"content-type", content_type_of(config).encode("latin-1", "replace")),
-            (names.NEXT_OFFSET, offset_of(receipt.epoch, receipt.tail).encode()),
-        ]
-        await call.answer(201, b"", [*headers, *_closed(receipt.closed)])
-
-    async def _answer_there(self, call: Call, info: TopicInfo) -> None:
-        headers = [
-            (b"content-type", content_type_of(info.config).encode("latin-1", "replace")),
-            (names.NEXT_OFFSET, offset_of(self._log.tail.epoch, info.tail).encode()),
-        ]
-        await call.answer(200, b"", [*headers, *_closed(info.closed)])
-
-    async def _entry(self, call: Call, topic: str, body: bytes, fork: Fork | None) -> Entry:
+    async def _entry(self, topic: str, body: bytes, asked: Asked) -> Entry:
         """What makes the stream: its configuration, what it takes of another, its first content."""
-        lives, content_type = lifetime(call), _content_type(call)
+        content_type, lives, fork, closed = asked
         drafts: list[Draft] = []
         if fork is not None:
-            source = await self._source(fork)
-            kept = content_type_of(source.config)
-            content_type = content_type or kept
+            source = await self._log.describe(fork.topic)
+            content_type = content_type or content_type_of(source.config)
             if lives == Lifetime(None, None):
                 lives = Lifetime(source.config.idle_seconds, source.config.expires_at)
             if fork.part:
@@ -99,14 +83,7 @@ class Writing:
         if body:
             drafts += drafts_of(topic, body, content_type, self._limits.body_events, empty=True)
         config = TopicConfig(content_type=content_type, idle_seconds=lives.ttl, expires_at=lives.expires_at)
-        return Entry(
-            topic=topic,
-            drafts=drafts,
-            create=config,
-            create_new=True,
-            forked_from=fork,
-            close=closes(call),
-        )
+        return Entry(topic=topic, drafts=drafts, create=config, create_new=True, forked_from=fork, close=closed)
 
     # ---- forks ----------------------------------------------------------------------------------------------
 
@@ -129,10 +106,6 @@ class Writing:
                 raise InvalidParameter("Stream-Fork-Offset must be an offset that was read from the source.")
             position = parse_offset(offset).position
         return Fork(source, position, part)
-
-    async def _source(self, fork: Fork) -> TopicInfo:
-        """The stream to be forked. One that is gone for everybody but its forks can have no new ones (409)."""
-        return await self._log.describe(fork.topic)
 
     async def _part(self, fork: Fork, source: TopicInfo, topic: str) -> list[Draft]:
         """The beginning of the request that stands after the fork's offset, as the fork's own. Raises InvalidFork."""
@@ -226,6 +199,12 @@ def _difference(info: TopicInfo, asked: Asked) -> str | None:
     if (fork.topic, fork.part) != (forked.topic, forked.part) or fork.position not in (None, forked.position):
         return "it was forked elsewhere"
     return None
+
+
+def _said(config: TopicConfig, offset: str, closed: bool) -> Headers:
+    """What a PUT answers of a stream."""
+    content_type = content_type_of(config).encode("latin-1", "replace")
+    return [(b"content-type", content_type), (names.NEXT_OFFSET, offset.encode()), *_closed(closed)]
 
 
 def answer(call: Call, receipt: Receipt, had_body: bool) -> tuple[int, Headers]:

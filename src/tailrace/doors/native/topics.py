@@ -110,6 +110,8 @@ class Topics:
             "bytes": info.size,
             "created": format_time(info.created_at),
             "removed_through": str(Cursor(epoch, info.removed_through)) if info.removed_through else None,
+            "ends": None if info.deadline is None else format_time(info.deadline),
+            "forked_from": None if info.forked_from is None else info.forked_from.topic,
             "config": _shown(info.config),
         }
 

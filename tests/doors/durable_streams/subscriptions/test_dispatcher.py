@@ -71,6 +71,7 @@ async def test_following_goes_on_after_the_store_has_failed(desk: Desk, monkeypa
     await desk.pull("p")
     desk.subscriptions.start()
     await until(lambda: desk.subscriptions.dispatcher.count == 1)
+    assert desk.subscriptions.dispatcher.count == 1
 
 
 async def test_a_record_that_cannot_be_read_does_not_keep_others_from_being_known(desk: Desk) -> None:
@@ -149,6 +150,7 @@ async def test_a_gap_that_names_too_many_has_all_looked_at(desk: Desk, monkeypat
         return desk.subscriptions.dispatcher.count == 1
 
     await until_so(forgotten)
+    assert list(desk.subscriptions.dispatcher._known) == ["q"]
 
 
 async def test_a_stop_leaves_nobody_watching(desk: Desk) -> None:

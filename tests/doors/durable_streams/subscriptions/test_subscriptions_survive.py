@@ -94,6 +94,7 @@ async def test_what_one_worker_deletes_the_other_forgets(two: tuple[Desk, Desk])
     await until_so(lambda: knows(other, 2))
     await one.ask("DELETE", "subscriptions/p", status=204)
     await until_so(lambda: knows(other, 1))
+    assert list(other.subscriptions.dispatcher._known) == ["q"]
 
 
 async def test_a_worker_that_died_while_it_delivered_is_followed_by_another(

@@ -190,6 +190,7 @@ async def test_a_webhook_that_does_not_answer_in_its_time_has_failed(desk: Desk,
     await desk.append("events/a", 1)
     await receiver.next(1)
     await failed(desk, "s", 1)
+    assert (await desk.show("s"))["status"] == "failed"
 
 
 async def test_an_answer_that_is_too_long_counts_as_one_without_a_body(desk: Desk) -> None:
