@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from itertools import count
 from pathlib import Path
+from types import coroutine
 
 import pytest
 
@@ -91,6 +92,38 @@ async def cancelled_after(turns: int, operation: Awaitable[object]) -> bool:
     return ended
 
 
+@coroutine
+def cancelling_itself(
+    wait: int, late: bool, operation: Coroutine[object, object, object]
+) -> Generator[object, object, None]:
+    """Go through `operation`, and cancel the task it runs in at one of its waits, as that begins or (late) ends."""
+    task = asyncio.current_task()
+    assert task is not None
+    step: Callable[[], object] = partial(operation.send, None)
+    for waits in count():
+        try:
+            waiting_for = step()
+        except StopIteration:
+            return
+        if waits == wait and late and isinstance(waiting_for, asyncio.Future):
+            waiting_for.add_done_callback(lambda _: task.cancel())
+        elif waits == wait:
+            task.cancel()
+        try:
+            step = partial(operation.send, (yield waiting_for))
+        except BaseException as error:  # noqa: BLE001 - it is thrown where it belongs
+            step = partial(operation.throw, error)
+
+
+async def cancelled_at(wait: int, late: bool, operation: Coroutine[object, object, object]) -> bool:
+    """Cancel `operation` at that one of its waits, counted from 0; False: it came to its end before."""
+    task = asyncio.ensure_future(cancelling_itself(wait, late, operation))
+    await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise error
+    return task.cancelling() > 0
+
+
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - what is looked at tells nobody
@@ -114,33 +147,35 @@ async def test_cancelling_at_every_turn_leaves_nothing_behind(
         assert (await log.publish("after", 1)).count == 1
 
 
+@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
-async def test_opening_that_is_cancelled_leaves_the_file_free(shared: bool, tmp_path: Path) -> None:
+async def test_opening_that_is_cancelled_leaves_the_file_free(shared: bool, late: bool, tmp_path: Path) -> None:
     log = EventLog(f"sqlite:///{tmp_path}/log.db", shared=shared)
     before = asyncio.all_tasks()
-    for turns in range(MOST_TURNS):
-        ended = await cancelled_after(turns, log.open())
-        if ended:
+    for wait in count():
+        if not await cancelled_at(wait, late, log.open()):
             break
         await until(lambda: asyncio.all_tasks() <= before)
-        gc.collect()
         async with log:
-            assert (await log.publish("a", turns)).count == 1
+            assert (await log.publish("a", wait)).count == 1
     await log.aclose()
     await until(lambda: asyncio.all_tasks() <= before)
+    assert wait > 0, "nothing was cancelled"
 
 
+@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
-async def test_closing_that_is_cancelled_can_be_done_again(shared: bool, tmp_path: Path) -> None:
+async def test_closing_that_is_cancelled_can_be_done_again(shared: bool, late: bool, tmp_path: Path) -> None:
     log = EventLog(f"sqlite:///{tmp_path}/log.db", shared=shared)
     before = asyncio.all_tasks()
-    for turns in range(MOST_TURNS):
+    for wait in count():
         await log.open()
-        await log.publish("a", turns)
-        ended = await cancelled_after(turns, log.aclose())
+        await log.publish("a", wait)
+        cancelled = await cancelled_at(wait, late, log.aclose())
         await log.aclose()
         await until(lambda: asyncio.all_tasks() <= before)
-        if ended:
+        if not cancelled:
             break
     async with log:
-        assert len((await log.read("a", limit=1000)).events) == turns + 1
+        assert len((await log.read("a", limit=1000)).events) == wait + 1
+    assert wait > 0, "nothing was cancelled"
