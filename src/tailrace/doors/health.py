@@ -68,7 +68,9 @@ class Health:
             # Reading works. A full disk mends itself, and publishing is the only way to find out: stay in service.
             lost = isinstance(failure, StoreCorrupt | StoreLocked)
             component = _component(failure.sentence, "unavailable" if lost else "degraded")
-        return {**component, "kind": self._log.store.capabilities.name, "position": position}
+        can = self._log.store.capabilities
+        promises = {"durability": can.durability, "caveats": can.caveats}
+        return {**component, "kind": can.name, "position": position, **promises}
 
     async def _tip(self) -> tuple[str | None, str | None]:
         """Why the store does not answer, or its last position."""

@@ -238,13 +238,15 @@ class Hint(NamedTuple):
 class Capabilities(NamedTuple):
     """What a store can do. `durability`: the levels it can reach, weakest first; the last one is the default.
     `survives`: whether the log outlives the process. `sweeps_itself`: somebody behind the store sees to sweeping, and
-    this process need not.
+    this process need not. `caveats`: what of the laws above this store, as it is set up, keeps only in part; a sentence
+    each, for operators (`/readyz`).
     """
 
     name: str
     durability: tuple[Durability, ...]
     survives: bool
     sweeps_itself: bool = False
+    caveats: tuple[str, ...] = ()
 
 
 class Store(Protocol):

@@ -83,11 +83,13 @@ class Settings:
     port: int = 4437
     """The port to listen on; 0 for any that is free."""
     store: str = "sqlite:///tailrace.db"
-    """Where the log is kept: `sqlite:///file.db`, `sqlite:////absolute/file.db` or `memory://`."""
+    """Where the log is kept: `sqlite:///file.db`, `sqlite:////absolute/file.db`, `postgres://`, `redis://`, `nats://`
+    or `memory://` (docs/operations/scaling.md)."""
     insecure: bool = False
     """Listen beyond loopback although there are no API keys."""
     workers: int = 1
-    """Processes that serve the port, beside one that writes the SQLite file for them all (Linux); 1: one does both."""
+    """Processes that serve the port, beside one that writes the SQLite file for them all (Linux); 1: one does both.
+    With a store that nodes share over a network, start more nodes instead."""
     topics: TopicSettings = TopicSettings()
     access: AccessSettings = AccessSettings()
     log: LogLimits = LogLimits()

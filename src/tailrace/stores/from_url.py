@@ -1,9 +1,11 @@
-"""From a store's URL to the open store."""
+"""From a store's URL to the open store. Each store reads what stands behind its scheme itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote
 
 from tailrace.errors import ConfigError, nearest
@@ -11,33 +13,26 @@ from tailrace.log.limits import LogLimits
 from tailrace.log.log import Log, wall_ms
 from tailrace.log.store import Store
 
-SCHEMES = ("memory", "sqlite")
+NETWORKED: Final = ("postgres", "postgresql", "redis", "rediss", "nats", "tls")
+"""Schemes of stores that many nodes share, over a network."""
+
+_Clock = Callable[[], int]
 
 
-async def open_log(url: str, limits: LogLimits | None = None, *, clock: Callable[[], int] = wall_ms) -> Log:
+async def open_log(url: str, limits: LogLimits | None = None, *, clock: _Clock = wall_ms) -> Log:
     """The log that a store keeps, open; it closes the store when it is closed. Raises what `open_store` does."""
     return await Log.open(await open_store(url, clock=clock), limits, clock=clock)
 
 
-async def open_store(url: str, *, clock: Callable[[], int] = wall_ms) -> Store:
-    """Open `memory://`, `sqlite:///relative.db` or `sqlite:////absolute/path.db`.
+async def open_store(url: str, *, clock: _Clock = wall_ms) -> Store:
+    """Open the store that a URL names: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute/path.db`,
+    `postgres://user@host/database`, `redis://host/0` or `nats://host,host/log`.
 
     `clock`: milliseconds since 1970.
 
     Raises ConfigError for a URL that names no store, StoreUnusable or StoreLocked for a store that cannot be used.
     """
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in SCHEMES:
-        raise ConfigError(
-            f"{url!r} names no store: give memory:// or sqlite:///path/to/file.db.{nearest(scheme, SCHEMES)}"
-        )
-    if scheme == "memory":
-        from tailrace.stores.memory import MemoryStore  # noqa: PLC0415 - only what is used is loaded
-
-        return MemoryStore(clock)
-    from tailrace.stores.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is loaded
-
-    return await SqliteStore.open(sqlite_path(url), clock=clock)
+    return await _OPENERS[scheme_of(url)](url, clock)
 
 
 async def open_shared(url: str, limits: LogLimits) -> Store:
@@ -45,11 +40,30 @@ async def open_shared(url: str, limits: LogLimits) -> Store:
 
     A `memory://` log is each process's own.
     """
-    if not url.startswith("sqlite:"):
+    if scheme_of(url) != "sqlite":
         return await open_store(url)
     from tailrace.stores.sqlite_remote import SharedStore  # noqa: PLC0415 - only what is used is loaded
 
     return await SharedStore.open_shared(sqlite_path(url), limits)
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a store's URL. Raises ConfigError if no store has it."""
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in _OPENERS:
+        raise ConfigError(
+            f"{without_password(url)!r} names no store: give memory://, sqlite:///path/to/file.db, "
+            f"postgres://user@host/database, redis://host/0 or nats://host/log.{nearest(scheme, _OPENERS)}"
+        )
+    return scheme
+
+
+def without_password(url: str) -> str:
+    """A store's URL as it may be shown: its password left out."""
+    scheme, separator, rest = url.partition("://")
+    user, at, where = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{separator}{name}:***{at}{where}" if at and colon else url
 
 
 def sqlite_path(url: str) -> Path:
@@ -58,3 +72,37 @@ def sqlite_path(url: str) -> Path:
     if not rest.startswith("/") or len(rest) == 1:
         raise ConfigError(f"{url!r} names no file: a relative path has three slashes, as in sqlite:///tailrace.db.")
     return Path(unquote(rest[1:]))
+
+
+# ---- one opener a store: only what is used is loaded ------------------------------------------------------
+
+
+async def _memory(_: str, clock: _Clock) -> Store:
+    from tailrace.stores.memory import MemoryStore  # noqa: PLC0415
+
+    return MemoryStore(clock)
+
+
+async def _sqlite(url: str, clock: _Clock) -> Store:
+    from tailrace.stores.sqlite import SqliteStore  # noqa: PLC0415
+
+    return await SqliteStore.open(sqlite_path(url), clock=clock)
+
+
+_OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
+    "memory": _memory,
+    "sqlite": _sqlite,
+}
+
+
+@contextmanager
+def needing(package: str, extra: str) -> Iterator[None]:
+    """Say what to install if `package` is not there."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        raise ConfigError(
+            f"This store needs the package {package}, which is not installed: pip install 'tailrace[{extra}]'."
+        ) from None
