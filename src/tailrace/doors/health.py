@@ -44,6 +44,7 @@ class Health:
     async def metrics(self, call: Call) -> None:
         """Prometheus' text format. Others that cannot be asked are left out: `tailrace_workers` tells."""
         others, _ = await self._others()
+        self._metrics.store_up = not self._log.breaker.open
         await call.answer(200, self._metrics.render(others), [(b"content-type", CONTENT_TYPE), NO_STORE])
 
     async def _workers(self) -> dict[str, object]:

@@ -124,10 +124,10 @@ class Streams:
 
         The store knows old epochs and gaps, and topics that were closed long ago. It need not be asked if the tail
         has an event: a topic that had one after the cursor was not closed there, and what was closed, deleted or
-        removed since has diverted its readers.
+        removed since has diverted its readers. While it does not answer, readers that are level may come all the same.
         """
         page = self.log.tail.after(selection, after)
-        if page is not None and page.events:
+        if page is not None and (page.events or self.log.breaker.open):  # then it is all that can be had
             return page
         return await self.log.read(selection, after, self.log.limits.page_events)
 

@@ -130,18 +130,19 @@ class Cohort:
         """Let a member go that cannot be written now. It has not got the page in hand."""
         member.place = Reading(self.before, behind=False)
         self.left += 1
-        self._let_out(member)
+        self.let_out(member)
 
     def lose(self, member: Member) -> None:
         """A member's stream is over."""
         self.users -= 1
-        self._let_out(member)
+        self.let_out(member)
         if member.place is None:
             self.left += 1
             if not self.queued and self.left > _SPARSE and 2 * self.left > len(self.members):
                 self.compact()
 
-    def _let_out(self, member: Member) -> None:
+    def let_out(self, member: Member) -> None:
+        """From now on it gets pieces of its own, until the next one begins the shared stream anew."""
         if member.inside:
             assert self.window is not None
             member.inside = False

@@ -48,6 +48,14 @@ class Dialect(Protocol):
         """Nothing happens, and the stream lives."""
         ...
 
+    def degraded(self) -> bytes:
+        """The store does not answer: the stream stays open, and what is published meanwhile comes later."""
+        ...
+
+    def recovered(self) -> bytes:
+        """It answers again."""
+        ...
+
     def drain(self, retry: int) -> bytes:
         """The server goes away; come back after `retry` milliseconds."""
         ...

@@ -23,8 +23,8 @@ from tailrace.log.store import Page
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-DRAINED: Final = 64
-"""Streams that are told to drain before others have their turn."""
+TOLD: Final = 64
+"""Streams that are told the same before others have their turn."""
 STALL_CHECKS: Final = 8
 """How often within the send timeout streams are looked at for one that takes nothing."""
 
@@ -78,6 +78,7 @@ class Fanout:
         self._cohorts: dict[tuple[str, str, float, bool, bool], Cohort] = {}
         self._frames: WeakValueDictionary[str, Frames] = WeakValueDictionary()  # as long as a cohort has them
         self._wheel = Wheel(self.now())
+        self._forget_store = log.breaker.on_change(self._store_changed)
         self._empty = asyncio.Event()
         self._empty.set()
         self._timers = [
@@ -114,6 +115,7 @@ class Fanout:
         self._members[member.id] = member
         self._empty.clear()
         self.pump.late.give(member, page, opening, begun=begun)
+        self.tell_whether_degraded(member)
         self.pump.catch_up(member)
 
     def detach(self, member: Member) -> None:
@@ -151,6 +153,24 @@ class Fanout:
         """The streams that are open."""
         return [member for member in self._members.values() if not member.gone]
 
+    # ---- the store ----------------------------------------------------------------------------------------
+
+    def tell_whether_degraded(self, member: Member) -> None:
+        """Tell a stream that the store does not answer, or that it answers again, if it does not know yet."""
+        degraded = self.log.breaker.open
+        if member.degraded == degraded or member.paused or member.gone:  # paused: told once it takes something
+            return
+        member.degraded = degraded
+        dialect = member.cohort.frames.dialect
+        member.cohort.let_out(member)
+        member.write(dialect.degraded() if degraded else dialect.recovered())
+
+    async def _store_changed(self) -> None:
+        for number, member in enumerate(list(self._members.values())):
+            self.tell_whether_degraded(member)
+            if number % TOLD == TOLD - 1:
+                await asyncio.sleep(0)
+
     # ---- the end ------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
@@ -160,7 +180,7 @@ class Fanout:
             if not member.gone:
                 wait = usual // 2 + secrets.randbelow(usual + 1)
                 member.finish(member.cohort.frames.dialect.drain(wait))
-            if number % DRAINED == DRAINED - 1:
+            if number % TOLD == TOLD - 1:
                 await asyncio.sleep(0)
 
     async def wait_empty(self) -> None:
@@ -169,6 +189,7 @@ class Fanout:
 
     async def aclose(self) -> None:
         """Drop the streams that are left, and stop."""
+        self._forget_store()
         for member in list(self._members.values()):
             member.cut()
         for timer in self._timers:

@@ -178,6 +178,21 @@ class Late:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def awaits(self, reader: Cohort | Member) -> bool:
+        """Whether a page is being read for it, or will be asked for again."""
+        return reader in self._asked
+
+    def _read_later(self, reader: Cohort | Member) -> None:
+        """Until then it counts as asked. Who still has pages asks when it has taken them."""
+        if isinstance(reader, Member) and reader in self._known:
+            self._asked.discard(reader)
+        else:
+            self._loop.call_later(AGAIN_SECONDS, self._read_again, reader)
+
+    def _read_again(self, reader: Cohort | Member) -> None:
+        self._asked.discard(reader)
+        self.read(reader)
+
     async def _read_store(self) -> None:
         try:
             while self._unread:
@@ -204,13 +219,15 @@ class Late:
         except StoreClosed:
             raise
         except TailraceError as error:  # the streams stay open, and go on from where they are
-            logger.warning("a page could not be read and is asked for again: %s", error.sentence)
-        finally:
-            self._asked.discard(reader)
+            level = logging.DEBUG if self._log.breaker.open else logging.WARNING
+            logger.log(level, "a page could not be read and is asked for again: %s", error.sentence)
+            if isinstance(reader, Member) and not (reader.gone or reader.paused):
+                reader.write(cohort.frames.dialect.heartbeat())
         if page is None or (page.last == before and not page.closed):
-            if isinstance(reader, Cohort) or reader not in self._known:
-                self._loop.call_later(AGAIN_SECONDS, self.read, reader)
-        elif isinstance(reader, Cohort):
+            self._read_later(reader)
+            return
+        self._asked.discard(reader)
+        if isinstance(reader, Cohort):
             self._fanout.pump.write_read(reader, page)
         else:
             self._use(reader, page, before)

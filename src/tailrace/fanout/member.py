@@ -27,12 +27,12 @@ class Member(asyncio.Protocol):
 
     `ready`: it stands in the cohort, and its socket takes bytes. `place`: where it reads by itself, None while it
     stands in the cohort. `gone`: its stream is over, whether or not its connection is closed already. `inside`: it
-    shares the cohort's compressed stream.
+    shares the cohort's compressed stream. `degraded`: it was told that the store does not answer.
     """
 
     __slots__ = (
-        *("_held", "_take_back", "cohort", "gone", "id", "inside", "opened_at", "outlet", "paused", "place", "ready"),
-        "subject",
+        *("_held", "_take_back", "cohort", "degraded", "gone", "id", "inside", "opened_at", "outlet", "paused"),
+        *("place", "ready", "subject"),
     )
 
     cohort: Cohort
@@ -47,6 +47,7 @@ class Member(asyncio.Protocol):
         self.paused: bool = False
         self.gone: bool = False
         self.inside = False
+        self.degraded: bool = False
         self._take_back: TakeBack | None = None
         self._held: bytes | None = None
 
@@ -84,6 +85,7 @@ class Member(asyncio.Protocol):
             self.ready = True
         else:
             self.cohort.fanout.pump.catch_up(self)
+        self.cohort.fanout.tell_whether_degraded(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is gone, whatever way it went
         """The client has gone, or we have closed."""

@@ -140,15 +140,20 @@ class Pump:
         return True
 
     def write_read(self, cohort: Cohort, page: Page) -> None:
-        """A cohort's page has come from the store: write it."""
+        """A cohort's page has come from the store: write it, unless it was told something else meanwhile."""
+        if cohort.chunk is not None:  # it is dirty, and asks again when that is written
+            return
         cohort.dirty = False
         if self._take(cohort, page):
             self._cohorts.append(cohort)
         self._go_on()
 
     def say(self, cohort: Cohort, body: bytes) -> None:
-        """Have something written to all members that is no event, unless an event is coming anyway."""
-        if cohort.queued:
+        """Have something written to all members that is no event, unless an event is coming anyway.
+
+        A cohort whose page the store does not give is told too: its members would take the silence for the end.
+        """
+        if cohort.queued and (cohort.chunk is not None or not self.late.awaits(cohort)):
             return
         cohort.before = cohort.position
         cohort.fill(body, 0)

@@ -7,14 +7,18 @@ same without a coroutine (`fanout/cohort.py`), from the same `Reading`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
+from tailrace.errors import Unavailable
 from tailrace.log.store import Page
 
 if TYPE_CHECKING:
     from tailrace.log.log import Log
+
+AGAIN_SECONDS: Final = 0.5
+"""When a store that does not answer is asked again for a page."""
 
 
 class Reading:
@@ -55,6 +59,7 @@ class Follower:
         self._selection = selection
         self._first = not begun
         self._closed = False
+        self._failed = False
 
     @property
     def ended(self) -> bool:
@@ -71,7 +76,7 @@ class Follower:
 
         The first page comes at once, even if it is empty, so that a reader learns where it stands. Later ones carry
         events, a gap or the end; an empty one comes when nothing else did for `idle_seconds`, with how far the log was
-        looked through. Raises what reading the store raises.
+        looked through. Raises what reading the store raises; once it has had a page, it waits while the store is gone.
         """
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
@@ -85,6 +90,8 @@ class Follower:
                     return page
                 if page.last == before:  # looked through to the end: nothing there
                     left = None if idle_seconds is None else asked_at + idle_seconds - loop.time()
+                    if self._failed:  # nobody may be woken when the store is back
+                        left = AGAIN_SECONDS if left is None else min(left, AGAIN_SECONDS)
                     await interest.wait_beyond(ticket, left)
         return None
 
@@ -93,5 +100,12 @@ class Follower:
         # The store is asked first: it knows cursors of other epochs, old gaps and closed topics.
         found = None if self._first else log.tail.after(self._selection, after)
         if found is None:  # too far behind for memory
-            found = await log.store.read(self._selection, after, log.limits.page_events)
+            try:
+                found = await log.store.read(self._selection, after, log.limits.page_events)
+            except Unavailable as error:
+                if self._first or type(error) is not Unavailable:
+                    raise
+                self._failed = True
+                return Page((), after)
+        self._failed = False
         return found

@@ -28,6 +28,10 @@ class LogLimits:
     """The most events of one page."""
     recheck_seconds: float = 2.0
     """How long a lost hint can delay an event that another process wrote."""
+    answer_seconds: float = 5.0
+    """How long a store that did not answer may take to say that it is back."""
+    probe_seconds: float = 1.0
+    """How often, at the least, a store that does not answer is asked whether it is back."""
     touch_seconds: float = 0.2
     """How long a topic's use may be known here alone, for topics that end when nobody uses them."""
     sweep_seconds: float = 900.0

@@ -17,9 +17,12 @@ from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
 from tailrace.errors import TailraceError, TopicGone, TopicNotFound
 from tailrace.log.batcher import Batcher
+from tailrace.log.breaker import Breaker
 from tailrace.log.follower import Follower, Reading
+from tailrace.log.guarded import GuardedStore
 from tailrace.log.janitor import Janitor
 from tailrace.log.limits import LogLimits
+from tailrace.log.neighbours import Neighbours
 from tailrace.log.store import Appended, Entry, Page, Receipt, Store, TopicInfo, TopicView
 from tailrace.log.tail import Tail
 from tailrace.log.touching import Touching
@@ -55,11 +58,14 @@ class Log:
     """One durable log over one store. Make it with `Log.open`; it belongs to the event loop it was opened in."""
 
     def __init__(self, store: Store, limits: LogLimits, clock: Callable[[], int] = wall_ms) -> None:
-        self.store = store
+        guarded = GuardedStore(store, limits)
+        self.store: Store = guarded
+        self.breaker: Breaker = guarded.breaker
+        """Whether the store answers."""
         self.limits = limits
         self.wakeup: Wakeup = Wakeup()
         self.tail: Tail = Tail(limits, clock)
-        self.janitor: Janitor = Janitor(store, self.tail.divert, self._let_go, limits, clock)
+        self.janitor: Janitor = Janitor(guarded, self.tail.divert, self._let_go, limits, clock)
         self.pushed_at: float = 0.0
         """When the newest batch was shown to readers (`time.perf_counter`)."""
         self.failure: TailraceError | None = None
@@ -67,7 +73,9 @@ class Log:
         self.readers_ended: bool = False
         """Whether followers have come to their end."""
         self._batcher = Batcher(self._commit, limits)
-        self._touching = Touching(store, limits.touch_seconds, clock)
+        self._neighbours = Neighbours(guarded, self.tail, self._show, self._restart)
+        self.breaker.on_change(self._store_changed)
+        self._touching = Touching(guarded, limits.touch_seconds, clock)
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -119,24 +127,28 @@ class Log:
             self.failure = error
             raise
         self.failure = None
-        self._show(appended)
+        self._neighbours.take(appended)
+        if self.tail.last < appended.last and not await self._neighbours.settle(appended.last):
+            self._restart(Cursor(appended.epoch, appended.last))
         return appended.results
 
     def _show(self, appended: Appended) -> None:
-        """Push what was appended, and wake those it may be for. What was shown before is not shown again."""
+        """Push what was appended, and wake those it may be for."""
         known = self.tail.tip
-        if appended.epoch == known.epoch and appended.last <= known.position:
-            for topic, position in appended.marks:
-                self.tail.divert(topic, position)
-            return
         self.tail.push(appended)
         self.pushed_at = time.perf_counter()
         if known == Cursor(appended.epoch, appended.previous):
             topics = {event.topic for event in appended.events}
             topics.update([topic for topic, _ in appended.marks])
             self.wakeup.wake(topics, known)
-        else:  # another writer came between: its events may be for anybody
+        else:  # of another epoch: what came before may be for anybody
             self.wakeup.wake_all(known)
+
+    def _restart(self, tip: Cursor) -> None:
+        """Start the tail anew, and let every reader look."""
+        known = self.tail.tip
+        self.tail.reset(tip)
+        self.wakeup.wake_all(known)
 
     # ---- reading ------------------------------------------------------------------------------------------
 
@@ -183,19 +195,24 @@ class Log:
     async def _listen(self) -> None:
         async for hint in self.store.hints():
             if hint.appended is not None:
-                self._show(hint.appended)
-            elif hint.last > self.tail.last:
-                await self._catch_up()
+                self._neighbours.take(hint.appended)
+            else:
+                self._neighbours.look(hint.last)
 
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(self.limits.recheck_seconds)
             await self._catch_up(patience=_HINT_SECONDS)
 
-    async def _catch_up(self, patience: float = 0) -> None:
-        """If somebody else has written, start the tail anew there and let every reader look.
+    async def _store_changed(self) -> None:
+        """The store does not answer any more, or answers again: what came meanwhile is looked for."""
+        if not self.breaker.open:
+            await self._catch_up()
 
-        `patience` in seconds: what is new may be on its way as a hint, which costs readers less.
+    async def _catch_up(self, patience: float = 0) -> None:
+        """If somebody else has written, bring it in.
+
+        `patience` in seconds: what is new may be on its way as a hint, which costs less than looking.
         """
         try:
             tip = await self.store.tip()
@@ -206,10 +223,10 @@ class Log:
             await asyncio.sleep(patience)
         if self._batcher.busy:  # our own commit may be what is new, and shows what others wrote when it ends
             return
-        if tip.epoch != self.tail.epoch or tip.position > self.tail.last:
-            known = self.tail.tip
-            self.tail.reset(tip)
-            self.wakeup.wake_all(known)
+        if tip.epoch != self.tail.epoch:
+            self._restart(tip)
+        else:
+            self._neighbours.look(tip.position)
 
     # ---- the rest -----------------------------------------------------------------------------------------
 
@@ -242,5 +259,6 @@ class Log:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._neighbours.aclose()
         await self._touching.aclose()
         await self.store.aclose()

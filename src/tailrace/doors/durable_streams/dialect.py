@@ -107,6 +107,14 @@ class StreamDialect:
         """A comment."""
         return sse.HEARTBEAT
 
+    def degraded(self) -> bytes:
+        """A comment: the protocol has no word for it."""
+        return sse.HEARTBEAT
+
+    def recovered(self) -> bytes:
+        """A comment too."""
+        return sse.HEARTBEAT
+
     def drain(self, retry: int) -> bytes:
         """`retry:`; the clean end says the rest."""
         return sse.retry(retry)

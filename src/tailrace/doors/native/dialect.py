@@ -54,6 +54,14 @@ class NativeDialect:
         """A comment."""
         return sse.HEARTBEAT
 
+    def degraded(self) -> bytes:
+        """`tailrace.degraded`. Why is for operators (`/readyz`), not for readers."""
+        return sse.control("tailrace.degraded", b'{"reason":"store_unavailable"}')
+
+    def recovered(self) -> bytes:
+        """`tailrace.recovered`."""
+        return sse.control("tailrace.recovered", b"{}")
+
     def drain(self, retry: int) -> bytes:
         """`retry:` and `tailrace.drain`."""
         return sse.retry(retry) + sse.control("tailrace.drain", msgspec.json.encode({"retry": retry}))
