@@ -35,7 +35,7 @@ class Client(threading.Thread):
         self.failure: BaseException | None = None
         self._number = number
         self._nodes = nodes
-        self._topics = topics
+        self._topics = {topic: 0 for topic in topics}
         self._random = random.Random(f"{seed} {number}")
         self._next: dict[tuple[str, str], tuple[int, int]] = {}
         self._over = threading.Event()
@@ -59,7 +59,14 @@ class Client(threading.Thread):
 
     def _step(self) -> str | None:
         """One operation; its code, or None if its outcome is unknown."""
-        topic = self._random.choice(self._topics)
+        name = self._random.choice(list(self._topics))
+        topic = f"{name}/{self._topics[name]}"
+        code = self._in(topic)
+        if code in ("topic_closed", "closed"):
+            self._topics[name] += 1
+        return code
+
+    def _in(self, topic: str) -> str | None:
         kind = self._random.choices(("plain", "produced", "conditional", "close"), (30, 35, 30, 0.5))[0]
         if kind == "close":
             return self._ask(Operation(topic, None, time.monotonic()), {}).code
@@ -76,8 +83,11 @@ class Client(threading.Thread):
         name = f"producer-{self._random.randrange(PRODUCERS)}"
         known = self._next.get((operation.topic, name), (0, 0))
         operation.producer = Claimed(name, *known)
-        if self._random.random() < 0.03:
+        chance = self._random.random()
+        if chance < 0.03:
             operation.producer = Claimed(name, known[0] + 1, 0)
+        elif chance < 0.1:
+            operation.producer = Claimed(name, known[0], known[1] + 2)
         self._ask(operation, {})
         if operation.code is None and self._random.random() < 0.7:
             operation = Operation(operation.topic, operation.data, time.monotonic(), producer=operation.producer)
