@@ -31,10 +31,10 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.engines.engine import Engine  # noqa: E402 - the tests are no package that is installed
+from tests.engines.logs import log_in  # noqa: E402
 from tests.engines.nats import Nats  # noqa: E402
 from tests.engines.postgres import Postgres  # noqa: E402
 from tests.engines.redis import Redis  # noqa: E402
-from tests.nodes.conftest import log_in  # noqa: E402
 from tests.nodes.node import Balancer, running_nodes  # noqa: E402
 
 from tailrace.bench import Load, run  # noqa: E402

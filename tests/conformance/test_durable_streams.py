@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.conformance.node import FOLDER, node
 from tests.conformance.serving import Server
+from tests.engines.logs import ENGINES, log_in
 
 TESTS = 338
 """In @durable-streams/server-conformance-tests 0.3.6: with another number it is another exam."""
@@ -61,8 +62,21 @@ def examine(url: str, report: Path) -> list[Test]:
     ],
 )
 def test_every_test_of_the_suite_passes(store: str, workers: int, tmp_path: Path) -> None:
-    with Server(store.format(folder=tmp_path), workers) as server:
-        tests = examine(server.url, tmp_path / "report.json")
+    take(store.format(folder=tmp_path), workers, tmp_path)
+
+
+@pytest.mark.timeout(SUITE_SECONDS + 40)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_test_passes_on_a_store_over_a_network(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    take(log_in(request.getfixturevalue(engine)), 1, tmp_path)
+
+
+def take(store: str, workers: int, folder: Path) -> None:
+    """Take the exam."""
+    with Server(store, workers) as server:
+        tests = examine(server.url, folder / "report.json")
     wrong = [test for test in tests if test["status"] != "passed"]
     assert not wrong, "\n".join([f"{len(wrong)} of {len(tests)} have not passed:", *map(described, wrong)])
     assert Counter(test["status"] for test in tests) == {"passed": TESTS}

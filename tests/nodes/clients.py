@@ -35,7 +35,7 @@ class Client(threading.Thread):
         self.failure: BaseException | None = None
         self._number = number
         self._nodes = nodes
-        self._topics = {topic: 0 for topic in topics}
+        self._topics = dict.fromkeys(topics, 0)
         self._random = random.Random(f"{seed} {number}")
         self._next: dict[tuple[str, str], tuple[int, int]] = {}
         self._over = threading.Event()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.engines.engine import Engine
-from tests.nodes.conftest import ENGINES, log_in
+from tests.engines.logs import ENGINES, log_in
 from tests.nodes.node import Balancer, Node, running_nodes
 
 from tailrace.client import Client, Missing

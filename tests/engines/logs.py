@@ -1,0 +1,26 @@
+"""Logs of tests in the engines: each has a name that nobody else has."""
+
+from __future__ import annotations
+
+import secrets
+
+from tests.engines.engine import Engine
+from tests.engines.nats import Nats
+from tests.engines.postgres import Postgres
+from tests.engines.redis import Redis
+
+ENGINES = ["postgres", "redis", "nats"]
+"""The fixtures that are servers (`fixtures.py`)."""
+
+
+def log_in(engine: Engine) -> str:
+    """The URL of a log of its own in an engine."""
+    name = f"t{secrets.token_hex(4)}"
+    match engine:
+        case Postgres():
+            return f"{engine.url}?schema={name}"
+        case Redis():
+            return f"{engine.url}?prefix={name}"
+        case Nats():
+            return f"{engine.url}/{name}"
+    raise AssertionError(engine)
