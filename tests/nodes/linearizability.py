@@ -1,7 +1,7 @@
 """Whether a recorded history of publishes and closes is one that a single log could have answered.
 
 A history is linearizable if every operation can be put at a moment between its call and its answer, such that a log
-that did them one after the other would have answered the same. What was placed has such a moment: its positions, and they
+that did them one after the other would have answered the same. What was placed has such a moment, its positions, which
 must agree with real time. What placed nothing changes nothing, so each of those is judged by itself: is there a moment
 in its time at which a log would have answered that? A closed topic was closed at a moment that nobody tells; one must
 exist that agrees with all who speak of it. So the check is exact, and takes no search.

@@ -287,7 +287,7 @@ def refused(*options: str) -> str:
     """What `serve --workers` says when it cannot start."""
     command = [sys.executable, "-m", "tailrace", "serve", "--workers", "2", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     return done.stderr
 
 

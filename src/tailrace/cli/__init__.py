@@ -18,8 +18,10 @@ from tailrace.cli.options import console
 from tailrace.cli.publish import publish
 from tailrace.cli.tail import tail
 from tailrace.cli.topics import topics
-from tailrace.errors import TailraceError
+from tailrace.errors import ConfigError, StoreLocked, StoreUnusable, TailraceError
 
+UNUSABLE = 2
+"""The exit code if what was asked for cannot be used as it is: the same as for a wrong option."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
@@ -42,7 +44,7 @@ def main() -> None:
         app()
     except TailraceError as error:
         console().print(f"tailrace: {error.sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(1)
+        sys.exit(UNUSABLE if isinstance(error, ConfigError | StoreUnusable | StoreLocked) else 1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
