@@ -1,7 +1,8 @@
 """The command line: `tailrace serve | publish | tail | topics | demo | bench`.
 
 Each command loads only what it uses, because `serve` has to be ready in half a second. Errors are one sentence on
-stderr and exit code 1 (2 for a wrong call), never a traceback. Results go to stdout, everything else to stderr.
+stderr and exit code 1 (2 for a wrong call, or a setting or store that cannot be used), never a traceback. Results go to
+stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -70,7 +71,10 @@ def options(
 def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
     host: Annotated[str | None, typer.Option(help="The address to listen on (default: 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="The port (default: 4437; 0: any).")] = None,
-    store: Annotated[str | None, typer.Option(help="sqlite:///file.db (default: tailrace.db) or memory://.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="sqlite:///file.db (default: tailrace.db), memory://, postgres://, redis:// or nats://."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(envvar="TAILRACE_CONFIG", help="Settings (default: tailrace.toml, if it is there).")
     ] = None,
@@ -90,6 +94,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
     import logging
 
     from tailrace.server.config import load
+    from tailrace.stores.from_url import without_password
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     flags: dict[str, object] = {
@@ -104,7 +109,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
     settings = load(flags, os.environ, config)
 
     def ready(url: str) -> None:
-        print(f"Tailrace serves {settings.store} at {url}  (API: {url}/docs)", flush=True)
+        print(f"Tailrace serves {without_password(settings.store)} at {url}  (API: {url}/docs)", flush=True)
 
     if settings.workers > 1:
         from tailrace.server.workers import serve_with_workers

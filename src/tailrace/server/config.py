@@ -29,6 +29,7 @@ from tailrace.doors.durable_streams.limits import DurableStreamsLimits
 from tailrace.doors.limits import DoorLimits
 from tailrace.errors import ConfigError, InvalidPattern, nearest
 from tailrace.log.limits import LogLimits
+from tailrace.stores.from_url import NETWORKED
 
 DEFAULT_FILE: Final = Path("tailrace.toml")
 PREFIX: Final = "TAILRACE_"
@@ -160,7 +161,13 @@ def _check_workers(chosen: Settings) -> None:
         raise ConfigError(f"workers is {chosen.workers}: {WORKERS_MAX} are the most; one a processor core is enough.")
     if sys.platform != "linux":
         raise ConfigError("Several workers on one port need Linux: say --workers 1 here.")
-    if not chosen.store.startswith("sqlite:"):
+    scheme = chosen.store.partition(":")[0]
+    if scheme in NETWORKED:
+        raise ConfigError(
+            f"Workers share one SQLite file. With {scheme}:// start so many nodes instead (tailrace serve --port …), "
+            "behind one balancer: docs/operations/scaling.md."
+        )
+    if scheme != "sqlite":
         raise ConfigError(
             f"{chosen.workers} workers cannot share {chosen.store}, which lives in one process: use a store such as "
             "sqlite:///tailrace.db, or say --workers 1."

@@ -36,7 +36,7 @@ from tailrace.log.store import Entry
 from tailrace.server.build import Site
 from tailrace.server.config import Settings
 from tailrace.server.run import Ready, Running, listen, run, serve_log
-from tailrace.stores.from_url import open_log
+from tailrace.stores.from_url import open_log, without_password
 from tailrace.testing.clock import Clock
 from tailrace.testing.farewell import bid_farewell
 
@@ -94,7 +94,7 @@ class LiveServer:
         self._process = _Process()
 
     def __repr__(self) -> str:
-        return f"<LiveServer {self.url if self._running else 'not running'}, {self.settings.store}>"
+        return f"<LiveServer {self.url if self._running else 'not running'}, {without_password(self.settings.store)}>"
 
     @property
     def api(self) -> str:
