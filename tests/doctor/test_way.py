@@ -1,0 +1,113 @@
+"""What proxies do to streams is found behind real ones, set up as people set them up, and the remedy is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.deploy.proxies import Nginx, nginx_conf
+
+from tailrace.doctor import Bounds, Finding, Plan, Verdict, examine
+from tailrace.server.config import AccessSettings, ApiKey, Settings
+from tailrace.testing import LiveServer, running_server
+
+pytestmark = pytest.mark.anyio
+KEY = "0123456789abcdef"
+BOUNDS = Bounds(first_bytes_seconds=2.0, events=5, pace_seconds=0.1, publishes=5, publish_seconds=60.0)
+"""Quicker than by default, and without a judgement on this machine."""
+UNBUFFERED = "proxy_buffering off;"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    keys = (ApiKey("all", KEY, publish=("**",), read=("**",), manage=("**",)),)
+    with running_server(Settings(port=0, store="memory://", access=AccessSettings(keys))) as running:
+        yield running
+
+
+async def found(url: str, *, streams: int = 20, quiet_seconds: float = 30.0) -> dict[str, Finding]:
+    plan = Plan(url, key=KEY, streams=streams, quiet_seconds=quiet_seconds, bounds=BOUNDS)
+    return {finding.check: finding async for finding in examine(plan)}
+
+
+def nginx(server: LiveServer, folder: Path, location: str, **settings: object) -> Nginx:
+    port = int(server.url.rpartition(":")[2])
+    return Nginx(folder / "nginx", nginx_conf(port, location, **settings))  # type: ignore[arg-type]  # a test's own
+
+
+async def behind(proxy: Nginx, **options: float) -> dict[str, Finding]:
+    with proxy:
+        return await found(f"http://127.0.0.1:{proxy.port}", quiet_seconds=3.0, **options)  # type: ignore[arg-type]
+
+
+def only_wrong(findings: dict[str, Finding], *checks: str) -> bool:
+    """Whether nothing else is a problem."""
+    return {name for name, one in findings.items() if one.verdict is Verdict.PROBLEM} == set(checks)
+
+
+async def test_nothing_is_wrong_with_a_server_by_itself(server: LiveServer) -> None:
+    findings = await found(server.url)
+    verdicts = {name: one.verdict for name, one in findings.items()}
+    depends_on_the_machine = ("files of this process", "files of the server", "waiting connections")
+    assert {name for name, one in verdicts.items() if one is not Verdict.OK} <= set(depends_on_the_machine), findings
+    assert {"events", "resume", "compression", "quiet stream", "many streams", "clocks", "versions"} <= verdicts.keys()
+    assert server.events("doctor/**") == [], "its topic is deleted"
+
+
+async def test_a_proxy_that_buffers_is_found(server: LiveServer, tmp_path: Path) -> None:
+    location = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
+    findings = await behind(nginx(server, tmp_path, location))
+    assert findings["events"].verdict is Verdict.PROBLEM
+    assert "5 of 5 events did not come" in findings["events"].measured
+    assert findings["events"].change.startswith("nginx: `proxy_buffering off;`")
+    assert findings["resume"].verdict is Verdict.UNCHECKED
+
+
+async def test_a_proxy_that_compresses_is_found(server: LiveServer, tmp_path: Path) -> None:
+    location = f"{UNBUFFERED} gzip on; gzip_proxied any; gzip_types text/event-stream;"
+    findings = await behind(nginx(server, tmp_path, location))
+    assert only_wrong(findings, "compression")
+    assert "a proxy does it" in findings["compression"].measured
+    assert "`gzip off;`" in findings["compression"].change
+
+
+async def test_a_proxy_that_keeps_compression_from_the_server_is_found(server: LiveServer, tmp_path: Path) -> None:
+    findings = await behind(nginx(server, tmp_path, f'{UNBUFFERED} proxy_set_header Accept-Encoding "";'))
+    assert findings["compression"].verdict is Verdict.WARNING
+    assert 'no `proxy_set_header Accept-Encoding "";`' in findings["compression"].change
+
+
+async def test_too_few_connections_are_found(server: LiveServer, tmp_path: Path) -> None:
+    findings = await behind(nginx(server, tmp_path, UNBUFFERED, connections=64), streams=100)
+    assert only_wrong(findings, "many streams")
+    assert " of 100 were open at once, then: " in findings["many streams"].measured
+    assert "`worker_connections 16384;`" in findings["many streams"].change
+
+
+async def test_an_idle_time_out_shorter_than_the_heartbeat_is_found(server: LiveServer, tmp_path: Path) -> None:
+    findings = await behind(nginx(server, tmp_path, f"{UNBUFFERED} proxy_read_timeout 1s;"))
+    assert findings["quiet stream"].verdict is Verdict.PROBLEM
+    assert "before the first heartbeat" in findings["quiet stream"].measured
+    assert "`proxy_read_timeout 1h;`" in findings["quiet stream"].change
+
+
+async def test_a_lost_last_event_id_is_found(server: LiveServer, tmp_path: Path) -> None:
+    findings = await behind(nginx(server, tmp_path, f'{UNBUFFERED} proxy_set_header Last-Event-ID "";'))
+    assert only_wrong(findings, "resume")
+    assert 'no `proxy_set_header Last-Event-ID "";`' in findings["resume"].change
+
+
+async def test_a_lost_cache_control_is_found(server: LiveServer, tmp_path: Path) -> None:
+    findings = await behind(nginx(server, tmp_path, f"{UNBUFFERED} proxy_hide_header Cache-Control;"))
+    assert findings["headers"].verdict is Verdict.WARNING
+    assert "no `proxy_hide_header Cache-Control;`" in findings["headers"].change
+
+
+async def test_http_1_0_to_the_server_is_found(server: LiveServer, tmp_path: Path) -> None:
+    port = int(server.url.rpartition(":")[2])
+    configuration = nginx_conf(port).replace("proxy_http_version 1.1;", "proxy_http_version 1.0;")
+    findings = await behind(Nginx(tmp_path / "nginx", configuration))
+    assert findings["HTTP to the server"].verdict is Verdict.WARNING
+    assert "`proxy_http_version 1.1;`" in findings["HTTP to the server"].change
+    assert only_wrong(findings)
