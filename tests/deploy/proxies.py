@@ -92,14 +92,13 @@ def program(name: str) -> str:
     return found
 
 
-def nginx_conf(upstream: int, location: str = "proxy_buffering off;", connections: int = 1024, http: str = "") -> str:
+def nginx_conf(upstream: int, location: str = "proxy_buffering off;", connections: int = 1024) -> str:
     """nginx before one server, as people write it who have not read how."""
     return f"""
 worker_processes 1;
 events {{ worker_connections {connections}; }}
 http {{
     access_log off;
-    {http}
     server {{
         listen 127.0.0.1:PORT;
         location / {{
@@ -140,7 +139,8 @@ class Node:
     def __init__(self) -> None:
         self.port = free_port()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
-        environ = {**kept, "TAILRACE_ACCESS__KEYS": ACCESS, "TAILRACE_STORE": "memory://"}
+        ours = {"ACCESS__KEYS": ACCESS, "STORE": "memory://", "HTTP__HEARTBEAT_SECONDS": "3"}
+        environ = {**kept, **{f"TAILRACE_{name}": value for name, value in ours.items()}}
         command = [sys.executable, "-m", "tailrace", "serve", "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE)
         assert self.process.stdout is not None

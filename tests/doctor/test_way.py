@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from tests.deploy.proxies import Nginx, nginx_conf
 
 from tailrace.doctor import Bounds, Finding, Plan, Verdict, examine
+from tailrace.doors.limits import DoorLimits
 from tailrace.server.config import AccessSettings, ApiKey, Settings
 from tailrace.testing import LiveServer, running_server
 
 pytestmark = pytest.mark.anyio
 KEY = "0123456789abcdef"
-BOUNDS = Bounds(first_bytes_seconds=2.0, events=5, pace_seconds=0.1, publishes=5, publish_seconds=60.0)
+BOUNDS = Bounds(
+    first_bytes_seconds=2.0, events=5, pace_seconds=0.1, publishes=5, publish_seconds=60.0, crowd_seconds=5.0
+)
 """Quicker than by default, and without a judgement on this machine."""
 UNBUFFERED = "proxy_buffering off;"
 
@@ -22,7 +27,8 @@ UNBUFFERED = "proxy_buffering off;"
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
     keys = (ApiKey("all", KEY, publish=("**",), read=("**",), manage=("**",)),)
-    with running_server(Settings(port=0, store="memory://", access=AccessSettings(keys))) as running:
+    settings = Settings(port=0, store="memory://", access=AccessSettings(keys), http=DoorLimits(heartbeat_seconds=4.0))
+    with running_server(settings) as running:
         yield running
 
 
@@ -31,14 +37,19 @@ async def found(url: str, *, streams: int = 20, quiet_seconds: float = 30.0) -> 
     return {finding.check: finding async for finding in examine(plan)}
 
 
-def nginx(server: LiveServer, folder: Path, location: str, **settings: object) -> Nginx:
-    port = int(server.url.rpartition(":")[2])
-    return Nginx(folder / "nginx", nginx_conf(port, location, **settings))  # type: ignore[arg-type]  # a test's own
+def nginx(server: LiveServer, folder: Path, location: str, connections: int = 1024) -> Nginx:
+    return Nginx(folder / "nginx", nginx_conf(int(server.url.rpartition(":")[2]), location, connections))
 
 
-async def behind(proxy: Nginx, **options: float) -> dict[str, Finding]:
+def old_nginx(url: str, folder: Path, location: str) -> Nginx:
+    """As it speaks to servers by itself: HTTP/1.0."""
+    configuration = nginx_conf(int(url.rpartition(":")[2]), location)
+    return Nginx(folder, configuration.replace("proxy_http_version 1.1;", "proxy_http_version 1.0;"))
+
+
+async def behind(proxy: Nginx, streams: int = 20) -> dict[str, Finding]:
     with proxy:
-        return await found(f"http://127.0.0.1:{proxy.port}", quiet_seconds=3.0, **options)  # type: ignore[arg-type]
+        return await found(f"http://127.0.0.1:{proxy.port}", streams=streams, quiet_seconds=3.0)
 
 
 def only_wrong(findings: dict[str, Finding], *checks: str) -> bool:
@@ -56,10 +67,12 @@ async def test_nothing_is_wrong_with_a_server_by_itself(server: LiveServer) -> N
 
 
 async def test_a_proxy_that_buffers_is_found(server: LiveServer, tmp_path: Path) -> None:
-    location = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
-    findings = await behind(nginx(server, tmp_path, location))
+    """nginx gathers 4 KB of what has no chunks, unless X-Accel-Buffering forbids it; another one takes both away."""
+    with old_nginx(server.url, tmp_path / "inner", "") as inner:
+        findings = await behind(old_nginx(f"http://127.0.0.1:{inner.port}", tmp_path / "outer", ""))
     assert findings["events"].verdict is Verdict.PROBLEM
     assert "5 of 5 events did not come" in findings["events"].measured
+    assert findings["first bytes"].verdict is Verdict.PROBLEM
     assert findings["events"].change.startswith("nginx: `proxy_buffering off;`")
     assert findings["resume"].verdict is Verdict.UNCHECKED
 
@@ -105,9 +118,62 @@ async def test_a_lost_cache_control_is_found(server: LiveServer, tmp_path: Path)
 
 
 async def test_http_1_0_to_the_server_is_found(server: LiveServer, tmp_path: Path) -> None:
-    port = int(server.url.rpartition(":")[2])
-    configuration = nginx_conf(port).replace("proxy_http_version 1.1;", "proxy_http_version 1.0;")
-    findings = await behind(Nginx(tmp_path / "nginx", configuration))
+    findings = await behind(old_nginx(server.url, tmp_path / "nginx", UNBUFFERED))
     assert findings["HTTP to the server"].verdict is Verdict.WARNING
     assert "`proxy_http_version 1.1;`" in findings["HTTP to the server"].change
     assert only_wrong(findings)
+
+
+async def test_a_missing_flush_is_found(server: LiveServer) -> None:
+    async with one_piece_behind(server.url) as url:
+        findings = await found(url, quiet_seconds=1.0)
+    assert findings["events"].verdict is Verdict.PROBLEM
+    assert "only when the next one was published" in findings["events"].measured
+    assert "flush" in findings["events"].change
+
+
+async def test_what_is_no_stream_any_more_is_found(server: LiveServer, tmp_path: Path) -> None:
+    location = f"{UNBUFFERED} proxy_hide_header Content-Type;"
+    findings = await behind(nginx(server, tmp_path, location))
+    assert findings["headers"].verdict is Verdict.PROBLEM
+    assert "Content-Type came as nothing" in findings["headers"].measured
+
+
+async def test_pages_that_operators_hide_are_not_checked(server: LiveServer, tmp_path: Path) -> None:
+    port = int(server.url.rpartition(":")[2])
+    hidden = 'location ~ "^/(livez|readyz|openapi.json)" { return 404; }'
+    configuration = nginx_conf(port).replace("location / {", f"{hidden}\n        location / {{")
+    findings = await behind(Nginx(tmp_path / "nginx", configuration))
+    for check in ("HTTP to the server", "ready", "versions"):
+        assert findings[check].verdict is Verdict.UNCHECKED
+
+
+@asynccontextmanager
+async def one_piece_behind(url: str) -> AsyncIterator[str]:
+    """A relay that passes each piece of a stream on when the next one comes."""
+    port = int(url.rpartition(":")[2])
+
+    async def hold_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held, streams = b"", False
+        while piece := await reader.read(65536):
+            writer.write(held if streams else piece)
+            held = piece if streams else b""
+            streams = streams or b"text/event-stream" in piece
+        writer.close()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(65536):
+            writer.write(piece)
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, here = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await asyncio.gather(pass_on(reader, here), hold_back(there, writer))
+        finally:
+            here.close()
+            writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as listening:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"

@@ -7,7 +7,7 @@ import contextlib
 import resource
 import ssl
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import urlencode
 
 import httpx2
@@ -24,13 +24,6 @@ _READY: Final = b"event: tailrace.open"
 _HEAD_SHOWN: Final = 60
 
 
-class _Opened(NamedTuple):
-    """A stream that opened, or why it did not."""
-
-    stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None
-    why: str = ""
-
-
 class Crowd:
     """Opens `wanted` streams through a visit's address, over HTTP/1.1, and closes them."""
 
@@ -39,7 +32,9 @@ class Crowd:
         self._request = _request(self._url, visit)
         self._wanted = wanted
         self._bounds = bounds
-        self._streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._open: list[asyncio.StreamReader] = []
+        self._made: list[asyncio.StreamWriter] = []
+        """Every connection, also of streams that did not open."""
 
     async def finding(self, proxy: Proxy) -> Finding:
         """How far it got."""
@@ -50,15 +45,14 @@ class Crowd:
                 "many streams", Verdict.UNCHECKED, measured, f"`ulimit -n {self._wanted * 2}` before the doctor"
             )
         try:
-            why = await self._open()
-            return self._judged(why, proxy)
+            return self._judged(await self._open_all(), proxy)
         finally:
-            for _, writer in self._streams:
+            for writer in self._made:
                 writer.transport.abort()
 
     def _judged(self, why: str, proxy: Proxy) -> Finding:
-        lost = sum(reader.at_eof() for reader, _ in self._streams)
-        held = len(self._streams) - lost
+        lost = sum(reader.at_eof() for reader in self._open)
+        held = len(self._open) - lost
         if held == self._wanted:
             return Finding("many streams", Verdict.OK, f"{held:,} were open at once")
         reason = why or f"{lost:,} were closed while others opened"
@@ -68,34 +62,31 @@ class Crowd:
             change = "Tailrace: `http.streams` in tailrace.toml, or another node"
         return Finding("many streams", Verdict.PROBLEM, measured, change)
 
-    async def _open(self) -> str:
+    async def _open_all(self) -> str:
         """Open all of them, or as many as there is room for; why no more."""
-        while len(self._streams) < self._wanted:
-            count = min(AT_ONCE, self._wanted - len(self._streams))
-            opened = await asyncio.gather(*(self._one() for _ in range(count)))
-            self._streams += [one.stream for one in opened if one.stream is not None]
-            if refused := next((one.why for one in opened if one.stream is None), ""):
-                return refused
+        while len(self._open) < self._wanted:
+            count = min(AT_ONCE, self._wanted - len(self._open))
+            refused = await asyncio.gather(*(self._open_one() for _ in range(count)))
+            if why := next(filter(None, refused), ""):
+                return why
         return ""
 
-    async def _one(self) -> _Opened:
-        writer: asyncio.StreamWriter | None = None
+    async def _open_one(self) -> str:
+        """Open a stream; why it does not open."""
         try:
             async with asyncio.timeout(self._bounds.crowd_seconds):
                 reader, writer = await asyncio.open_connection(self._url.host, _port(self._url), ssl=_tls(self._url))
+                self._made.append(writer)
                 writer.write(self._request)
                 head = await _until_ready(reader)
         except TimeoutError:
-            why = f"nothing came within {self._bounds.crowd_seconds:g} s"
+            return f"nothing came within {self._bounds.crowd_seconds:g} s"
         except OSError as error:
-            why = error.strerror or str(error)
-        else:
-            if _READY in head:
-                return _Opened((reader, writer))
-            why = _refusal(head)
-        if writer is not None:
-            writer.transport.abort()
-        return _Opened(None, why)
+            return error.strerror or str(error)
+        if _READY not in head:
+            return _refusal(head)
+        self._open.append(reader)
+        return ""
 
 
 def files_allowed(wanted: int) -> int:

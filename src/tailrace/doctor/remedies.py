@@ -35,7 +35,7 @@ class Trouble(Enum):
 
 _DIRECTIVES: Final[Mapping[Trouble, Mapping[Proxy, str]]] = {
     Trouble.BUFFERS: {
-        Proxy.NGINX: "`proxy_buffering off;` in the location, and no `proxy_ignore_headers X-Accel-Buffering;`",
+        Proxy.NGINX: "`proxy_buffering off;` and `proxy_http_version 1.1;` in the location, at each nginx of a chain",
         Proxy.CADDY: "`flush_interval -1` in reverse_proxy",
         Proxy.HAPROXY: "no `option http-buffer-request` and no cache or Lua filter that waits for whole answers",
     },

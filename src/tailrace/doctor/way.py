@@ -136,11 +136,11 @@ class Way:
         if plain in ENCODED:
             measured = f"the server was asked not to compress, and the stream came as {plain}: a proxy does it"
             return Finding("compression", Verdict.PROBLEM, measured, self._remedy(Trouble.COMPRESSES))
-        packed = await self._encoding("true", offered)
+        packed = await self._encoding("auto", offered)
         if packed != "gzip":
-            measured = "gzip was asked for, and the stream came plain"
+            measured = "gzip was offered, and the stream came plain"
             return Finding("compression", Verdict.WARNING, measured, self._remedy(Trouble.NO_COMPRESSION))
-        return Finding("compression", Verdict.OK, "gzip by the server, and only where it was asked for")
+        return Finding("compression", Verdict.OK, "gzip by the server alone, where a reader offers it")
 
     async def _encoding(self, compression: str, headers: dict[str, str]) -> str | None:
         async with self._visit.watching({"compression": compression}, headers) as watch:
@@ -154,7 +154,7 @@ class Way:
         if not spoken:
             return _unchecked("HTTP to the server", f"{self._visit.root}/livez does not answer here")
         if spoken == "1.0":
-            measured = "requests reach the server as HTTP/1.0: no connection is used twice, and streams are not chunked"
+            measured = "requests reach the server as HTTP/1.0: no connection is used twice"
             return Finding("HTTP to the server", Verdict.WARNING, measured, self._remedy(Trouble.OLD_HTTP))
         return Finding("HTTP to the server", Verdict.OK, f"HTTP/{spoken}")
 
