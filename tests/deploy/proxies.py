@@ -124,9 +124,9 @@ def deployed(kind: type[Proxy], folder: Path, nodes: Sequence[int], made: Certif
         "/etc/tailrace/tls/fullchain.pem": str(made.chain),
         "/etc/tailrace/tls/key.pem": str(made.key),
         "/etc/tailrace/tls/both.pem": str(made.both),
-        "/var/log/nginx/tailrace.log": str(folder / "access.log"),
-        "{$SITE:tailrace.example.com} {": f"{{\n\tadmin off\n\tauto_https off\n}}\nhttps://localhost:PORT {{\n"
-        f"\tbind 127.0.0.1\n\ttls {made.chain} {made.key}",
+        "/var/log/nginx": str(folder),
+        "{\n\t# Queries": "{\n\tadmin off\n\tauto_https off\n\t# Queries",
+        "{$SITE:tailrace.example.com} {": f"https://localhost:PORT {{\n\tbind 127.0.0.1\n\ttls {made.chain} {made.key}",
     }
     for written, here in replaced.items():
         text = text.replace(written, here)

@@ -155,6 +155,21 @@ async def test_once_a_dead_node_is_noticed_every_publish_is_answered(kind: type[
                 assert await _statuses(client, 20) == [201] * 20
 
 
+async def test_a_token_in_a_query_is_in_no_log(kind: type[Proxy], tmp_path: Path) -> None:
+    with running_nodes(1) as nodes:
+        site = _site(kind, tmp_path, [nodes[0], nodes[0]])
+        with site.proxy:
+            async with httpx2.AsyncClient(verify=site.trust, base_url=site.url) as client:
+                path = f"/api/v1/events/poll?topics=a&wait=1&access_token={KEY}"
+                assert (await client.get(path)).status_code == 200
+                nodes[0].kill()
+                failed = await client.post(path, json=0)
+                assert failed.status_code in (502, 503)
+        logs = [file for file in site.proxy.folder.iterdir() if file.suffix in (".log", ".txt")]
+        assert logs
+        assert [file.name for file in logs if KEY in file.read_text()] == []
+
+
 async def _statuses(client: httpx2.AsyncClient, count: int) -> list[int]:
     path = "/api/v1/topics/still/there/events"
     return [(await client.post(path, json=number)).status_code for number in range(count)]
