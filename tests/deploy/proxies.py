@@ -125,7 +125,7 @@ def deployed(kind: type[Proxy], folder: Path, nodes: Sequence[int], made: Certif
         "/etc/tailrace/tls/key.pem": str(made.key),
         "/etc/tailrace/tls/both.pem": str(made.both),
         "/var/log/nginx": str(folder),
-        "{\n\t# Queries": "{\n\tadmin off\n\tauto_https off\n\t# Queries",
+        "\tgrace_period": "\tadmin off\n\tauto_https off\n\tgrace_period",
         "{$SITE:tailrace.example.com} {": f"https://localhost:PORT {{\n\tbind 127.0.0.1\n\ttls {made.chain} {made.key}",
     }
     for written, here in replaced.items():
