@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -95,6 +98,46 @@ def test_what_cannot_be_checked_is_exit_code_2(arguments: tuple[str, ...], said:
     done = doctor(*arguments)
     assert done.exit_code == 2
     assert any(part in done.stderr for part in said.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "said"),
+    [
+        (301, {"location": "https://elsewhere.example/"}, "it is at https://elsewhere.example/"),
+        (200, {"content-type": "text/html"}, "gives no stream"),
+        (502, {}, "502"),
+    ],
+)
+def test_what_is_no_tailrace_server_is_exit_code_2(status: int, headers: dict[str, str], said: str) -> None:
+    with another_server(status, headers) as url:
+        done = doctor(url, *SHORT)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+@contextmanager
+def another_server(status: int, headers: dict[str, str]) -> Iterator[str]:
+    """A server that answers everything alike."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "content-length": "2"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"hi")
+
+        def log_message(self, *_: object) -> None:
+            """Nobody asked."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{serving.server_port}"
+        finally:
+            serving.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize("key", [READER, "no-key-of-this-server", None])

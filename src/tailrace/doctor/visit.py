@@ -85,16 +85,17 @@ class Watch:
         try:
             async with client.stream("GET", url, params=params, headers=headers) as answer:
                 self.status, self.headers = answer.status_code, answer.headers
-                if answer.is_error:
+                kind = answer.headers.get("content-type", "")
+                if answer.status_code != httpx2.codes.OK or kind.startswith("text/html"):
                     await answer.aread()
-                    self.why = sentence(answer)
+                    self.why = sentence(answer).rstrip(".")
                     return
                 inflate = _inflater(answer.headers.get("content-encoding", ""))
                 async for piece in answer.aiter_raw():
                     self._take(inflate(piece))
             self.why = "the stream was ended"
         except (*BROKEN, zlib.error) as error:
-            self.why = failed(error).reason if isinstance(error, BROKEN) else str(error)
+            self.why = (failed(error).reason if isinstance(error, BROKEN) else str(error)).rstrip(".")
         finally:
             self.ended = time.monotonic()
             self._news.set()
@@ -153,7 +154,7 @@ class Visit:
             answer = await self._client.post(f"{self.base}/topics/{self.topic}/events", json={"number": number})
         except BROKEN as error:
             raise CannotCheck(f"{self.base} cannot be published to: {failed(error).reason}.") from None
-        if answer.is_error:
+        if not answer.is_success:
             raise CannotCheck(f"{self.base} does not let the doctor publish to {self.topic}: {sentence(answer)}")
         try:
             receipt = msgspec.json.decode(answer.content, type=_Receipt)

@@ -23,6 +23,7 @@ NO_FLUSH: Final = (
     "each piece of a response."
 )
 ENCODED: Final = ("gzip", "br", "zstd", "deflate")
+OFFERED: Final = {"accept-encoding": ", ".join(ENCODED)}
 
 
 class Way:
@@ -71,7 +72,7 @@ class Way:
         began = await watch.until(lambda: "tailrace.open" in watch.named, seconds)
         self.proxy = recognised(watch.headers)
         if watch.ended is not None:
-            raise CannotCheck(f"{self._visit.stream_url} gives no stream: {watch.why}")
+            raise CannotCheck(f"{self._visit.stream_url} gives no stream: {watch.why}.")
         if began:
             assert watch.begun is not None
             took = (watch.begun - watch.started) * 1000
@@ -129,21 +130,22 @@ class Way:
         if unasked in ENCODED:
             measured = f"a stream that asked for no encoding came as {unasked}"
             return Finding("compression", Verdict.PROBLEM, measured, self._remedy(Trouble.COMPRESSES))
-        offered = {"accept-encoding": "gzip"}
-        plain = await self._encoding("false", offered)
+        plain = await self._encoding("false")
         if plain is None:
             return _unchecked("compression", NOT_THROUGH)
-        if plain in ENCODED:
-            measured = f"the server was asked not to compress, and the stream came as {plain}: a proxy does it"
-            return Finding("compression", Verdict.PROBLEM, measured, self._remedy(Trouble.COMPRESSES))
-        packed = await self._encoding("auto", offered)
+        packed = await self._encoding("auto")
+        for said, came in (("was asked not to compress", plain), ("compresses with gzip", packed)):
+            if came in ENCODED and (said, came) != ("compresses with gzip", "gzip"):
+                measured = f"the server {said}, and the stream came as {came}: a proxy does it"
+                return Finding("compression", Verdict.PROBLEM, measured, self._remedy(Trouble.COMPRESSES))
         if packed != "gzip":
             measured = "gzip was offered, and the stream came plain"
             return Finding("compression", Verdict.WARNING, measured, self._remedy(Trouble.NO_COMPRESSION))
         return Finding("compression", Verdict.OK, "gzip by the server alone, where a reader offers it")
 
-    async def _encoding(self, compression: str, headers: dict[str, str]) -> str | None:
-        async with self._visit.watching({"compression": compression}, headers) as watch:
+    async def _encoding(self, compression: str) -> str | None:
+        """How a stream comes to a reader that offers what browsers do; None if it does not come."""
+        async with self._visit.watching({"compression": compression}, OFFERED) as watch:
             if not await watch.until(lambda: watch.status != 0, self._bounds.first_bytes_seconds):
                 return None
             return watch.headers.get("content-encoding", "")
