@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import ssl
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from tailrace.doctor.visit import Visit
 
 AT_ONCE: Final = 20
 """Streams that are opened together."""
+HOLD_SECONDS: Final = 0.5
+"""How long all of them must stay open."""
 READ_BYTES: Final = 4096
 _READY: Final = b"event: tailrace.open"
 _HEAD_SHOWN: Final = 60
@@ -45,13 +48,13 @@ class Crowd:
                 "many streams", Verdict.UNCHECKED, measured, f"`ulimit -n {self._wanted * 2}` before the doctor"
             )
         try:
-            return self._judged(await self._open_all(), proxy)
+            why = await self._open_all()
+            return self._judged(await self._lost(), why, proxy)
         finally:
             for writer in self._made:
                 writer.transport.abort()
 
-    def _judged(self, why: str, proxy: Proxy) -> Finding:
-        lost = sum(reader.at_eof() for reader in self._open)
+    def _judged(self, lost: int, why: str, proxy: Proxy) -> Finding:
         held = len(self._open) - lost
         if held == self._wanted:
             return Finding("many streams", Verdict.OK, f"{held:,} were open at once")
@@ -61,6 +64,17 @@ class Crowd:
         if "overloaded" in reason:
             change = "Tailrace: `http.streams` in tailrace.toml, or another node"
         return Finding("many streams", Verdict.PROBLEM, measured, change)
+
+    async def _lost(self) -> int:
+        """How many of those that opened have ended, or end in a moment."""
+        reading = [asyncio.create_task(_until_ended(reader)) for reader in self._open]
+        if not reading:
+            return 0
+        ended, others = await asyncio.wait(reading, timeout=HOLD_SECONDS)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        return len(ended)
 
     async def _open_all(self) -> str:
         """Open all of them, or as many as there is room for; why no more."""
@@ -82,7 +96,7 @@ class Crowd:
         except TimeoutError:
             return f"nothing came within {self._bounds.crowd_seconds:g} s"
         except OSError as error:
-            return error.strerror or str(error)
+            return os.strerror(error.errno) if isinstance(error, ConnectionError) and error.errno else str(error)
         if _READY not in head:
             return _refusal(head)
         self._open.append(reader)
@@ -110,6 +124,12 @@ async def _until_ready(reader: asyncio.StreamReader) -> bytes:
         if not piece or (body and not begun.startswith(b"HTTP/1.1 200")):
             break
     return head
+
+
+async def _until_ended(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError):
+        while await reader.read(READ_BYTES):
+            pass
 
 
 def _refusal(head: bytes) -> str:
