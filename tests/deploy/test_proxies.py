@@ -8,7 +8,9 @@ import os
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
@@ -195,3 +197,47 @@ async def _who_serves(nodes: list[Node], events: Subscription) -> Node:
         finally:
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
+
+
+class _NotReady(BaseHTTPRequestHandler):
+    """A node whose store is gone."""
+
+    def do_GET(self) -> None:
+        self._refuse()
+
+    def do_POST(self) -> None:
+        self._refuse()
+
+    def _refuse(self) -> None:
+        self.send_response(503)
+        self.send_header("Retry-After", "7")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nobody asked."""
+
+
+async def test_while_no_node_is_ready_haproxy_passes_on_what_a_node_says(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _NotReady) as node:
+        thread = threading.Thread(target=node.serve_forever)
+        thread.start()
+        made = make_certificates(tmp_path)
+        proxy = deployed(Haproxy, tmp_path / "proxy", [node.server_port, node.server_port], made)
+        try:
+            with proxy:
+                trust = ssl.create_default_context(cafile=made.authority)
+                async with httpx2.AsyncClient(verify=trust, base_url=f"https://localhost:{proxy.port}") as client:
+                    await _until_left_out(proxy)
+                    answer = await client.post("/api/v1/topics/a/events", json=0)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+        finally:
+            node.shutdown()
+            thread.join()
+
+
+async def _until_left_out(proxy: Proxy) -> None:
+    """HAProxy takes a node for ready until its first check has failed."""
+    async with asyncio.timeout(EVENT_SECONDS):
+        while "has no server available" not in proxy.said():  # noqa: ASYNC110 - another process says it, in its log
+            await asyncio.sleep(0.05)
