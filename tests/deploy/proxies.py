@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.engines.engine import Engine, free_port
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KEY = "0123456789abcdef"
 ACCESS = f'[{{"name": "all", "key": "{KEY}", "publish": ["**"], "read": ["**"], "manage": ["**"]}}]'
-START_SECONDS = 30.0
+STOP_SECONDS = 30.0
 
 
 class Certificates(NamedTuple):
@@ -150,10 +151,10 @@ class Node:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def kill(self) -> None:
-        """End it without a word."""
-        self.process.kill()
-        self.process.wait(START_SECONDS)
+    def end(self, how: signal.Signals) -> None:
+        """Kill it without a word, or ask it to stop and wait until it has."""
+        self.process.send_signal(how)
+        self.process.wait(STOP_SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -166,4 +167,4 @@ def running_nodes(count: int) -> Iterator[list[Node]]:
     finally:
         for node in nodes:
             if node.process.poll() is None:
-                node.kill()
+                node.end(signal.SIGKILL)

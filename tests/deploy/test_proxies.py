@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -127,7 +128,10 @@ def test_the_doctor_finds_nothing_wrong_and_a_thousand_streams_fit(site: Site) -
     assert found["HTTP to the server"]["measured"] == "HTTP/1.1"
 
 
-async def test_when_a_node_dies_its_readers_go_on_at_another(kind: type[Proxy], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_when_a_node_ends_its_readers_go_on_at_another(
+    kind: type[Proxy], how: signal.Signals, tmp_path: Path
+) -> None:
     """Two logs in memory have nothing in common: each node is told by what was published to it alone."""
     with running_nodes(2) as nodes:
         site = _site(kind, tmp_path, nodes)
@@ -139,7 +143,7 @@ async def test_when_a_node_dies_its_readers_go_on_at_another(kind: type[Proxy], 
                 asyncio.timeout(60),
             ):
                 serves = await _who_serves(nodes, events)
-                serves.kill()
+                serves.end(how)
                 [other] = [node for node in nodes if node is not serves]
                 assert await _who_serves([other], events) is other
 
@@ -149,7 +153,7 @@ async def test_once_a_dead_node_is_noticed_every_publish_is_answered(kind: type[
     with running_nodes(2) as nodes:
         site = _site(kind, tmp_path, nodes)
         with site.proxy:
-            nodes[0].kill()
+            nodes[0].end(signal.SIGKILL)
             async with httpx2.AsyncClient(verify=site.trust, base_url=site.url, headers=AUTHORISED) as client:
                 async with asyncio.timeout(EVENT_SECONDS):
                     while set(await _statuses(client, 10)) != {201}:
@@ -164,7 +168,7 @@ async def test_a_token_in_a_query_is_in_no_log(kind: type[Proxy], tmp_path: Path
             async with httpx2.AsyncClient(verify=site.trust, base_url=site.url) as client:
                 path = f"/api/v1/events/poll?topics=a&wait=1&access_token={KEY}"
                 assert (await client.get(path)).status_code == 200
-                nodes[0].kill()
+                nodes[0].end(signal.SIGKILL)
                 failed = await client.post(path, json=0)
                 assert failed.status_code in (502, 503)
         logs = [file for file in site.proxy.folder.iterdir() if file.suffix in (".log", ".txt")]
