@@ -128,6 +128,15 @@ def test_the_doctor_finds_nothing_wrong_and_a_thousand_streams_fit(site: Site) -
     assert found["HTTP to the server"]["measured"] == "HTTP/1.1"
 
 
+def test_a_certificate_that_is_not_trusted_is_said_to_the_doctor_s_caller(site: Site) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
+    command = [sys.executable, "-m", "tailrace", "doctor", site.url, "--key", KEY]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "TLS certificate is not trusted" in done.stderr
+    assert "Set SSL_CERT_FILE" in done.stderr
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 async def test_when_a_node_ends_its_readers_go_on_at_another(
     kind: type[Proxy], how: signal.Signals, tmp_path: Path

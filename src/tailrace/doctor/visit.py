@@ -18,6 +18,7 @@ import httpx2
 import msgspec
 
 from tailrace.client.http import API, BROKEN, CONNECT_SECONDS, api_base, credentials, failed, sentence, trust
+from tailrace.client.reconnect import Untrusted
 from tailrace.doctor.finding import CannotCheck
 from tailrace.doctor.timing import Published
 from tailrace.wire.sse_decoder import ServerSentEvent, SseDecoder
@@ -95,7 +96,7 @@ class Watch:
                     self._take(inflate(piece))
             self.why = "the stream was ended"
         except (*BROKEN, zlib.error) as error:
-            self.why = (failed(error).reason if isinstance(error, BROKEN) else str(error)).rstrip(".")
+            self.why = why(error)
         finally:
             self.ended = time.monotonic()
             self._news.set()
@@ -143,7 +144,7 @@ class Visit:
             if answer.is_error and answer.status_code != httpx2.codes.NOT_FOUND:
                 self.left_behind = sentence(answer)
         except BROKEN as broken:
-            self.left_behind = failed(broken).reason
+            self.left_behind = why(broken)
         finally:
             await self._client.aclose()
 
@@ -153,7 +154,7 @@ class Visit:
         try:
             answer = await self._client.post(f"{self.base}/topics/{self.topic}/events", json={"number": number})
         except BROKEN as error:
-            raise CannotCheck(f"{self.base} cannot be published to: {failed(error).reason}.") from None
+            raise CannotCheck(f"{self.base} cannot be published to: {why(error)}.") from None
         if not answer.is_success:
             raise CannotCheck(f"{self.base} does not let the doctor publish to {self.topic}: {sentence(answer)}")
         try:
@@ -198,6 +199,17 @@ class Visit:
             finally:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
+
+
+def why(error: Exception) -> str:
+    """What a failed request says, with what somebody at a terminal can do about it; no full stop at its end."""
+    if not isinstance(error, BROKEN):
+        return str(error)
+    what = failed(error)
+    if isinstance(what, Untrusted):
+        said = what.reason.partition(". ")[0]
+        return f"{said}. Set SSL_CERT_FILE to the file of the authority that issued it"
+    return what.reason.rstrip(".")
 
 
 def _is_ours(event: ServerSentEvent) -> bool:
