@@ -26,6 +26,7 @@ PARAMETERS_MAX = 5
 MANY_PARAMETERS: dict[str, str] = {
     "cli/__init__.py:serve": "one parameter an option of the command, as typer has it",
     "cli/bench.py:bench": "the same",
+    "cli/doctor.py:doctor": "the same",
     "cli/publish.py:publish": "the same",
     "cli/tail.py:tail": "the same",
 }

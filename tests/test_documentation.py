@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
+from tailrace.cli import app
 from tailrace.doors.native.stream import KNOWN
 
 ROOT = Path(__file__).parents[1]
@@ -48,3 +51,14 @@ def test_every_make_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"(?:`|\$ )make ([a-z]+)\b", page.read_text())}
     assert named <= targets
+
+
+def test_every_command_that_operators_are_told_to_type_exists() -> None:
+    pages = sorted((ROOT / "docs" / "operations").glob("*.md"))
+    typed = [line for page in pages for line in re.findall(r"^\$ tailrace (.+)$", page.read_text(), re.MULTILINE)]
+    assert typed
+    commands = vars(typer.main.get_command(app))["commands"]
+    for line in typed:
+        name, *words = shlex.split(line)
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, line

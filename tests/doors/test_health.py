@@ -23,7 +23,7 @@ def value(client: Client, name: str) -> float:
 
 
 def test_a_process_that_answers_is_alive(client: Client) -> None:
-    assert client.get("/livez").json() == {"status": "ok"}
+    assert client.get("/livez").json() == {"status": "ok", "http": "1.1"}
 
 
 def test_a_ready_server_says_so_for_each_component(client: Client) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `tailrace serve | publish | tail | topics | demo | bench`.
+"""The command line: `tailrace serve | publish | tail | topics | demo | bench | doctor`.
 
 Each command loads only what it uses, because `serve` has to be ready in half a second. Errors are one sentence on
 stderr and exit code 1 (2 for a wrong call, or a setting or store that cannot be used), never a traceback. Results go to
@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from tailrace.cli.bench import bench
+from tailrace.cli.doctor import doctor
 from tailrace.cli.options import console
 from tailrace.cli.publish import publish
 from tailrace.cli.tail import tail
@@ -37,6 +38,7 @@ app.command()(publish)
 app.command()(tail)
 app.add_typer(topics, name="topics")
 app.command()(bench)
+app.command()(doctor)
 
 
 def main() -> None:

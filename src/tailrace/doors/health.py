@@ -25,8 +25,8 @@ class Health:
         self._metrics = metrics
 
     async def live(self, call: Call) -> None:
-        """The process answers: that is all."""
-        await call.answer_json(200, {"status": "ok"}, [NO_STORE])
+        """The process answers: that is all. `http`: the version in which a proxy, or the caller, asked."""
+        await call.answer_json(200, {"status": "ok", "http": call.scope["http_version"]}, [NO_STORE])
 
     async def ready(self, call: Call) -> None:
         """One entry a component, each with its reason when it is not well; 503 if work cannot be done."""

@@ -142,7 +142,7 @@ def test_at_the_root_the_servers_own_addresses_go_first(name: str) -> None:
     with running_server(settings_with(DurableStreamsLimits(prefix="/"))) as server, Streams(server, "") as streams:
         published = streams.post(f"/api/v1/topics/{name}/events", json=1)
         assert published.status_code == 201
-        assert streams.get("/livez").json() == {"status": "ok"}
+        assert streams.get("/livez").json() == {"status": "ok", "http": "1.1"}
         assert "tailrace_streams" in streams.get("/metrics").text
         with streams.stream("POST", "/api/v1/events/stream", json={"topics": [name], "from": "earliest"}) as response:
             assert response.status_code == 200
