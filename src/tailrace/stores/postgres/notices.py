@@ -1,0 +1,176 @@
+"""Hints between nodes: LISTEN and NOTIFY on a connection of its own, which comes back by itself.
+
+Notifying is no part of an append: in its transaction NOTIFY would make all commits of the database that notify wait for
+each other, and a hint may be lost. So the newest is told right after, by itself, at most one at a time: while one is
+under way what comes next gathers. A small batch goes along whole, so that other nodes need not look into the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from tailrace.core.event import Event
+from tailrace.core.position import Cursor
+from tailrace.errors import TailraceError
+from tailrace.log.store import Appended, Hint
+from tailrace.stores.postgres.connection import Connection, connect, translated
+from tailrace.stores.postgres.settings import Settings
+from tailrace.stores.postgres.statements import Statements
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+_LONGEST: Final = 7_900
+"""Bytes of a notification; PostgreSQL takes less than 8,000."""
+_CARRIED: Final = 4_000
+"""With more bytes of data than that no batch fits into a notification."""
+_WAITING: Final = 1_000
+"""Hints kept for a log that does not ask for them; then the newest stands for all."""
+_BACKOFF_SECONDS: Final = (0.05, 5.0)
+"""The first and the longest pause between two attempts to connect."""
+_ALIVE_SECONDS: Final = 5.0
+"""How often the connection is asked whether it is one."""
+
+
+class Notice(msgspec.Struct, array_like=True):
+    """What one node tells the others: where the log ends, and, if it is little, what was appended."""
+
+    node: str
+    epoch: int
+    previous: int
+    last: int
+    events: list[Event] | None
+    marks: list[tuple[str, int]]
+
+    def hint(self) -> Hint:
+        """As the log takes it."""
+        if self.events is None:
+            return Hint(self.last)
+        return Hint(self.last, Appended(self.epoch, self.previous, self.last, (), self.events, self.marks))
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(Notice)
+
+
+class Notices:
+    """Tells and is told. `look` answers the log's tip; `wake` is called when something was put into the outbox."""
+
+    def __init__(
+        self, settings: Settings, statements: Statements, node: str, wake: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._statements = statements
+        self._node = node
+        self._wake = wake
+        self._told: list[Appended] = []
+        self._hints: list[Hint] = []
+        self._something = asyncio.Event()  # to tell, or lost
+        self._heard = asyncio.Event()
+        self._closed = False
+
+    def tell(self, appended: Appended) -> None:
+        """Have the other nodes told."""
+        self._told.append(appended)
+        self._something.set()
+
+    def show(self, hint: Hint) -> None:
+        """A hint for this node's own log."""
+        self._hints.append(hint)
+        if len(self._hints) > _WAITING:
+            self._hints = [Hint(max(one.last for one in self._hints))]
+        self._heard.set()
+
+    async def hints(self) -> AsyncIterator[Hint]:
+        """See `Store.hints`."""
+        while not self._closed:
+            await self._heard.wait()
+            self._heard.clear()
+            waiting, self._hints = self._hints, []
+            for hint in waiting:
+                yield hint
+
+    async def run(self) -> None:
+        """Listen and tell until this is cancelled, on one connection after the other."""
+        least, most = _BACKOFF_SECONDS
+        pause = least
+        while True:
+            try:
+                with translated():
+                    connection = await connect(self._settings)
+            except TailraceError as error:
+                logger.debug("no hints for now: %s", error.sentence)
+            else:
+                pause = least
+                try:
+                    await self._serve(connection)
+                except TailraceError as error:
+                    logger.debug("hints are interrupted: %s", error.sentence)
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that nodes do not all come at once
+            pause = min(pause * 2, most)
+
+    async def _serve(self, connection: Connection) -> None:
+        """One connection, until it is lost."""
+        with translated():
+            await connection.session.add_listener(self._statements.channel, self._hear)
+        connection.session.add_termination_listener(lambda _: self._something.set())
+        await connection.run("SET synchronous_commit = off")
+        tip = await connection.one(_tip, self._statements["state"])
+        self.show(Hint(tip.position))  # what came before this connection was there
+        self._wake()
+        while not connection.closed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_ALIVE_SECONDS):
+                    await self._something.wait()
+            self._something.clear()
+            told, self._told = self._told, []
+            if told:
+                await connection.run(self._statements["notify"], self._statements.channel, self._text(told))
+            else:
+                await connection.run("SELECT 1")
+
+    def _text(self, told: list[Appended]) -> str:
+        """One notification for all of them."""
+        newest = told[-1]
+        notice = Notice(self._node, newest.epoch, told[0].previous, newest.last, None, [])
+        follow = all([one.previous == before.last for before, one in zip(told, told[1:], strict=False)])
+        if follow and sum([len(event.data) for one in told for event in one.events]) < _CARRIED:
+            notice.events = [event for one in told for event in one.events]
+            notice.marks = [mark for one in told for mark in one.marks]
+            text = _encoder.encode(notice)
+            if len(text) <= _LONGEST:
+                return text.decode()
+            notice.events, notice.marks = None, []
+        return _encoder.encode(notice).decode()
+
+    def _hear(self, _: asyncpg.Connection, __: int, ___: str, payload: str) -> None:
+        """Called by the driver."""
+        if not payload:
+            self._wake()
+            return
+        if payload.startswith(f'["{self._node}"'):
+            return
+        try:
+            notice = _decoder.decode(payload)
+        except msgspec.DecodeError as error:
+            logger.warning("a notification on %s is not ours: %s", self._statements.channel, error)
+            return
+        self.show(notice.hint())
+
+    def close(self) -> None:
+        """Whoever asks for hints comes to an end."""
+        self._closed = True
+        self._heard.set()
+
+
+def _tip(epoch: int, last: int, _: str) -> Cursor:
+    return Cursor(epoch, last)
