@@ -22,8 +22,8 @@ from tailrace.log.judging import resolve
 from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
 from tailrace.stores.postgres.connection import Connection, Value
 from tailrace.stores.postgres.lineage import END, Lineage
-from tailrace.stores.postgres.rows import Epochs, Row, event
-from tailrace.stores.postgres.selecting import Source, Sources
+from tailrace.stores.postgres.rows import Epochs, Row, event, safe
+from tailrace.stores.postgres.selecting import Plan, Source, Sources
 from tailrace.stores.postgres.statements import Statements
 
 _CHUNK: Final = 5_000
@@ -69,6 +69,7 @@ class _Looked(NamedTuple):
     """What was found: events that match, expired ones included; the last position looked at; whether to the end."""
 
     head: _Head
+    plan: Plan
     events: list[Event]
     through: int
     exhausted: bool
@@ -95,12 +96,12 @@ class Pages:
         """See `Store.read`."""
         source = await self._sources.of(connection, selection)
         looked = await self._look_after(connection, source, after, limit)
-        if self._needs_marks(source, after, looked.head) and not connection.session.is_in_transaction():
+        if self._needs_marks(looked.plan, after, looked.head) and not connection.session.is_in_transaction():
             async with snapshot(connection):
                 return await self.read(connection, selection, after, limit)
         events, through, exhausted = self._page(source, looked, limit)
         last = looked.head.last if exhausted else through
-        gap = await self._gap(connection, source, after, looked.head)
+        gap = await self._gap(connection, looked.plan, after, looked.head)
         closed = exhausted and _is_over(selection, looked.head)
         tail = max([topic.tail for topic in looked.head.topics]) if closed else 0
         return Page(events, Cursor(looked.head.epoch, last), gap, closed, tail, exhausted)
@@ -138,43 +139,52 @@ class Pages:
     # ---- one look -----------------------------------------------------------------------------------------
 
     async def _look(
-        self, connection: Connection, source: Source, after: int, before: int, limit: int, *, backwards: bool = False
+        self,
+        connection: Connection,
+        source: Source,
+        after: int,
+        before: int,
+        limit: int,
+        *,
+        backwards: bool = False,
+        inherited: bool = True,
     ) -> _Looked:
         """Look, and again if it turns out that more must be known: other epochs, new names, what a fork inherits."""
         while True:
-            head, found, count, bound = await self._ask(connection, source, after, before, limit, backwards)
+            plan = source.plan if inherited else source.plan._replace(lineage=None)
+            head, found, count, bound = await self._ask(connection, plan, after, before, limit, backwards)
             if head.epoch != self.epochs.epoch:
                 self.epochs = await read_epochs(connection, self._statements)
                 self._sources.forget()
                 continue
-            if source.is_behind(head.newest_topic):
+            if plan.is_behind(head.newest_topic):
                 await self._sources.keep_up(connection, source, head.newest_topic)
                 continue
             fork = next((topic.id for topic in head.topics if topic.live and topic.inherits), None)
-            if fork != (source.lineage.id if source.lineage is not None else None):
-                source.lineage = None if fork is None else await Lineage.of(connection, self._statements, fork)
+            if inherited and fork != (plan.lineage.id if plan.lineage is not None else None):
+                source.inherit(None if fork is None else await Lineage.of(connection, self._statements, fork))
                 continue
             through = found[-1].position if found else after
             exhausted = len(found) == count
             if exhausted and bound is not None:
                 through, exhausted = bound, False
-            return _Looked(head, self._events(source, found), through, exhausted, len(found))
+            return _Looked(head, plan, self._events(plan, found), through, exhausted, len(found))
 
     async def _ask(
-        self, connection: Connection, source: Source, after: int, before: int, limit: int, backwards: bool
+        self, connection: Connection, plan: Plan, after: int, before: int, limit: int, backwards: bool
     ) -> tuple[_Head, list[Row], int, int | None]:
         """One page from one snapshot: its head, its rows, how many candidates there were, how far they reach."""
         bound: int | None = None
         more: list[Value] = []
         ids: list[int] = []
-        kind = source.kind
-        if source.lineage is not None:
-            shown, upto, bound = source.lineage.shown(after, before, backwards=backwards)
-            ids, more = list(source.lineage.names), [shown, upto]
+        kind = plan.kind
+        if plan.lineage is not None:
+            shown, upto, bound = plan.lineage.shown(after, before, backwards=backwards)
+            ids, more = list(plan.lineage.names), [shown, upto]
         elif kind == "tagged":
-            more = [source.selection.tags[0]]
+            more = [safe(plan.selection.tags[0])]
         text = _page_of(self._statements, kind, backwards)
-        values = (source.names or [], source.alone, ids, after, before, limit, PAGE_BYTES, *more)
+        values = (plan.names or [], plan.alone, ids, after, before, limit, PAGE_BYTES, *more)
         rows = await connection.all(_split, text, *values)
         (epoch, last, newest_topic, removed_through, topics, marks, count), _ = rows[0]
         head = _Head(
@@ -187,39 +197,39 @@ class Pages:
         )
         return head, [row for _, row in rows if row is not None], count, bound
 
-    def _events(self, source: Source, found: list[Row]) -> list[Event]:
+    def _events(self, plan: Plan, found: list[Row]) -> list[Event]:
         """The events that are selected; the rows of deleted topics have no name."""
         of = self.epochs.of
-        selection, lineage = source.selection, source.lineage
+        selection, lineage = plan.selection, plan.lineage
         if lineage is not None:
             events = [event(row, lineage.names[row.topic_id], of) for row in found]
             return events if selection.by_topic_alone else list(filter(selection.wants, events))
         events = [event(row, row.name, of) for row in found if row.name is not None]
-        return events if source.narrow and selection.by_topic_alone else list(filter(selection.matches, events))
+        return events if plan.narrow and selection.by_topic_alone else list(filter(selection.matches, events))
 
     # ---- what else is true of that moment ------------------------------------------------------------------
 
-    def _needs_marks(self, source: Source, after: Cursor, head: _Head) -> bool:
+    def _needs_marks(self, plan: Plan, after: Cursor, head: _Head) -> bool:
         """Whether a gap can only be told by looking at more topics than the head names."""
-        if source.lineage is not None or source.names is not None:
+        if plan.lineage is not None or plan.names is not None:
             return False
         start, reason = resolve(after, Cursor(head.epoch, head.last), self.epochs.ends)
         return reason is None and 0 < start < head.removed_through
 
-    async def _gap(self, connection: Connection, source: Source, after: Cursor, head: _Head) -> Gap | None:
+    async def _gap(self, connection: Connection, plan: Plan, after: Cursor, head: _Head) -> Gap | None:
         start, reason = resolve(after, Cursor(head.epoch, head.last), self.epochs.ends)
         if reason is not None:
             return Gap(reason, after, Cursor(head.epoch, start), ())
         if start == 0 or start >= head.removed_through:
             return None
-        if source.lineage is not None:
-            mark = source.lineage.mark(dict(head.marks))
-            names = tuple(source.names or ())
+        if plan.lineage is not None:
+            mark = plan.lineage.mark(dict(head.marks))
+            names = tuple(plan.names or ())
             return Gap("removed", after, Cursor(head.epoch, mark), names) if mark > start else None
-        if source.names is not None:
+        if plan.names is not None:
             marks = [Mark(topic.name, topic.removed_through, 0, topic.deleted_at) for topic in head.topics]
         else:
-            marks = [mark async for mark in self._marks(connection, source.selection, start)]
+            marks = [mark async for mark in self._marks(connection, plan.selection, start)]
         hit = sorted(mark for mark in marks if mark.removed_through > start)
         if not hit:
             return None
@@ -253,7 +263,7 @@ class Pages:
         source = await self._sources.of(connection, selection)
         before = END
         while True:
-            looked = await self._look(connection, source, after, before, _CONDITION_ROWS, backwards=True)
+            looked = await self._look(connection, source, after, before, _CONDITION_ROWS, backwards=True, inherited=False)
             if looked.events:
                 return looked.events[0].position
             if looked.exhausted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from tailrace.core.selection import Selection
 from tailrace.core.topic import is_pattern, literal_prefix
@@ -28,19 +28,16 @@ SCANNED: Final = 5_000
 """The fewest and the most rows that one page looks through when not all of them are selected."""
 
 
-class Source:
-    """Where a selection's rows are looked for. `names`: its topics, if they are known and few; None if many."""
+class Plan(NamedTuple):
+    """Where one page of a selection is looked for. `names`: its topics, if they are known and few; None if many.
+    `known_through`: names were compared with the patterns up to this id. `lineage`: if one topic alone is selected, and
+    is known to be a fork: what it has inherited from whom.
+    """
 
-    def __init__(self, selection: Selection) -> None:
-        self.selection = selection
-        self.names: list[str] | None = [] if selection.topics != ("**",) else None
-        if selection.exact:
-            self.names = list(filter(selection.includes, selection.topics))
-        self.known_through: int = -1
-        """Up to this id the names of topics have been looked at; -1: not at all."""
-        self.scanned: int = SCANNED_LEAST
-        self.lineage: Lineage | None = None
-        """If one topic alone is selected, and is known to be a fork: what it has inherited from whom."""
+    selection: Selection
+    names: list[str] | None
+    known_through: int
+    lineage: Lineage | None
 
     @property
     def alone(self) -> bool:
@@ -62,20 +59,48 @@ class Source:
             return "named"
         return "tagged" if self.selection.tags else "whole"
 
+    def is_behind(self, newest_topic: int) -> bool:
+        """Whether names have come up that were not compared with the patterns."""
+        return not self.selection.exact and self.names is not None and newest_topic > self.known_through
+
+
+class Source:
+    """What is known of a selection. Readers share it, so each page has a `Plan` of its own."""
+
+    def __init__(self, selection: Selection) -> None:
+        names: list[str] | None = [] if selection.topics != ("**",) else None
+        if selection.exact:
+            names = list(filter(selection.includes, selection.topics))
+        self.plan: Plan = Plan(selection, names, -1, None)
+        self._scanned = SCANNED_LEAST
+
     def rows(self, limit: int) -> int:
         """How many rows to look at for a page of so many events."""
-        return limit if self.narrow and self.selection.by_topic_alone else max(limit, self.scanned)
+        plan = self.plan
+        return limit if plan.narrow and plan.selection.by_topic_alone else max(limit, self._scanned)
 
     def learn(self, looked: int, kept: int) -> None:
         """Look further next time if little of what was looked at was selected, and the other way round."""
         if kept * 2 < looked:
-            self.scanned = min(SCANNED, max(self.scanned, looked) * 2)
-        elif self.scanned > SCANNED_LEAST:
-            self.scanned //= 2
+            self._scanned = min(SCANNED, max(self._scanned, looked) * 2)
+        elif self._scanned > SCANNED_LEAST:
+            self._scanned //= 2
 
-    def is_behind(self, newest_topic: int) -> bool:
-        """Whether names have come up that were not compared with the patterns."""
-        return not self.selection.exact and self.names is not None and newest_topic > self.known_through
+    def inherit(self, lineage: Lineage | None) -> None:
+        """The topic is a fork, or is none any more."""
+        self.plan = self.plan._replace(lineage=lineage)
+
+    def add(self, names: Iterable[str], known_through: int) -> None:
+        """Names that there are have been looked at, up to an id."""
+        known, selection = self.plan.names, self.plan.selection
+        if known is not None:
+            selected = {*known, *filter(selection.includes, names)}
+            known = sorted(selected) if len(selected) <= MERGED else None
+        self.plan = self.plan._replace(names=known, known_through=max(known_through, self.plan.known_through))
+
+    def give_up(self) -> None:
+        """There are too many names to compare."""
+        self.plan = self.plan._replace(names=None)
 
 
 class Sources:
@@ -94,7 +119,7 @@ class Sources:
         source = self._known.get(selection.key)
         if source is None:
             source = Source(selection)
-            if not selection.exact and source.names is not None:
+            if not selection.exact and source.plan.names is not None:
                 await self._resolve(connection, source)
             self._known[selection.key] = source
             if len(self._known) > _SOURCES:
@@ -104,33 +129,27 @@ class Sources:
 
     async def keep_up(self, connection: Connection, source: Source, newest: int) -> None:
         """Take in the names that have got an id since the source was made."""
-        while source.is_behind(newest):
-            found = await connection.all(_named, self._statements["named_since"], source.known_through, _CHUNK)
-            source.known_through = found[-1][0] if len(found) == _CHUNK else max([newest, *[id_ for id_, _ in found]])
-            _add(source, [name for _, name in found])
+        while (plan := source.plan).is_behind(newest):
+            found = await connection.all(_named, self._statements["named_since"], plan.known_through, _CHUNK)
+            through = found[-1][0] if len(found) == _CHUNK else max([newest, *[id_ for id_, _ in found]])
+            source.add([name for _, name in found], through)
 
     async def _resolve(self, connection: Connection, source: Source) -> None:
         """Only the names that start as a pattern does are looked at."""
         newest = await connection.one(int, self._statements["newest_topic"])
         examined = 0
-        for pattern in source.selection.topics:
+        for pattern in source.plan.selection.topics:
             low, high = between(pattern)
-            while source.names is not None:
+            while source.plan.names is not None:
                 found = await connection.all(str, self._statements["named_between"], low, high, _CHUNK)
-                _add(source, found)
+                source.add(found, -1)
                 examined += len(found)
                 if examined > _RESOLVED:
-                    source.names = None
+                    source.give_up()
                 if len(found) < _CHUNK:
                     break
                 low = found[-1] + "\x01"  # no name holds a control character
-        source.known_through = newest
-
-
-def _add(source: Source, names: Iterable[str]) -> None:
-    if source.names is not None:
-        selected = {*source.names, *filter(source.selection.includes, names)}
-        source.names = sorted(selected) if len(selected) <= MERGED else None
+        source.add((), newest)
 
 
 def between(pattern: str) -> tuple[str, str | None]:
