@@ -50,6 +50,19 @@ def names_of(entries: Iterable[Entry]) -> set[str]:
     return names
 
 
+def is_plain(entry: Entry) -> bool:
+    """Whether an entry is drafts, and nothing that must hold with them."""
+    return (
+        entry.create is None
+        and entry.producer is None
+        and entry.idempotency_key is None
+        and entry.stream_seq is None
+        and entry.content_type is None
+        and not entry.close
+        and not looks_further(entry)
+    )
+
+
 def looks_further(entry: Entry) -> bool:
     """Whether judging an entry needs more than is known beforehand, and so the log's lock."""
     return entry.delete or entry.condition is not None or entry.forked_from is not None
@@ -90,18 +103,15 @@ class Appending:
 
         Raises Moved, without the lock, if what was known beforehand does not hold any more.
         """
-        ids = {name: topic.id for name, topic in self._topics.existing(names_of(entries)).items()}
-        await self._memories.fetch(self._connection, entries, ids, self._tail.change)
+        await self._memories.fetch(self._connection, entries, self._topics, self._tail.change)
         results: list[Receipt | TailraceError] = []
         for entry in entries:
             if locked:
                 await self._remove_over(entry)
             try:
-                receipt = await self._delete(entry.topic) if entry.delete else await self._accept(entry)
+                results.append(self._accept_plain(entry) or await self._accept(entry))
             except (BadInput, Refused) as refusal:
                 results.append(refusal)
-            else:
-                results.append(receipt)
             if locked and self._writing.size > FLUSH_BYTES:
                 await self.write()
         return Appended(self._tail.epoch, self._previous, self._tail.last, results, self._events, self._marks)
@@ -121,7 +131,27 @@ class Appending:
 
     # ---- judging: nothing is changed ------------------------------------------------------------------------
 
+    def _accept_plain(self, entry: Entry) -> Receipt | None:
+        """What nearly all entries are: events for open topics, of which no rule has anything to say; None if not."""
+        if not is_plain(entry):
+            return None
+        for draft in entry.drafts:
+            topic = self._topics.get(draft.topic)
+            if topic is None or topic.closed_at is not None or draft.id is not None:
+                return None
+        topic = self._topics.get(entry.topic)
+        if topic is None or not entry.drafts:
+            return None
+        answer = self._place(entry.drafts)
+        self._use(topic)
+        return Receipt(
+            self._tail.epoch, answer.first, answer.last, answer.events, duplicate=False, durability=self._level,
+            tail=topic.tail, closed=topic.closed_at is not None,
+        )
+
     async def _accept(self, entry: Entry) -> Receipt:
+        if entry.delete:
+            return await self._delete(entry.topic)
         new = new_topics(entry, self._config_of, self._levels)
         known = self._topics.get(entry.topic)
         fork = entry.forked_from
@@ -268,24 +298,21 @@ class Appending:
     def _place(self, drafts: Sequence[Draft]) -> Answer:
         if not drafts:
             return Answer(self._now, None, None, 0)
-        epoch, first, now = self._tail.epoch, self._tail.last + 1, self._now
+        epoch, first, now, time = self._tail.epoch, self._tail.last + 1, self._now, self._time
         self._tail.last += len(drafts)
-        topics = self._topics.existing({draft.topic for draft in drafts})
-        self._events += [
-            draft.placed(Cursor(epoch, position), first, now, self._time)
-            for position, draft in enumerate(drafts, first)
-        ]
-        self._writing.add(drafts, {name: topic.id for name, topic in topics.items()}, first)
         for position, draft in enumerate(drafts, first):
-            topic = topics[draft.topic]
+            topic = self._topics.get(draft.topic)
+            assert topic is not None, "it has been judged, or just made"
+            self._events.append(draft.placed(Cursor(epoch, position), first, now, time))
+            self._writing.add(draft, topic.id, position, first)
             topic.events += 1
             topic.size += len(draft.data)
             topic.tail = topic.newest = position
+            if topic.config.idle_seconds is not None:
+                topic.use(now)
+            self._topics.count(topic)
             if draft.id is not None and self._is_remembered(now, topic.config):
                 self._memories.put_place(topic.id, draft, Place(now, position))
-        for topic in topics.values():
-            topic.use(now)
-            self._topics.count(topic)
         return Answer(now, first, self._tail.last, len(drafts))
 
     async def _delete(self, name: str) -> Receipt:

@@ -6,7 +6,7 @@ entries of the same append, and waits in `new` to be written with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from tailrace.core.event import Draft
@@ -15,7 +15,7 @@ from tailrace.log.store import Entry
 from tailrace.stores.postgres.connection import Connection
 from tailrace.stores.postgres.rows import safe, stored_source
 from tailrace.stores.postgres.statements import Statements
-from tailrace.stores.postgres.topics import Moved
+from tailrace.stores.postgres.topics import Moved, Topics
 
 NameKey = tuple[int, str]
 """A topic's id, and a producer's id or an Idempotency-Key."""
@@ -98,22 +98,20 @@ class Memories:
         self.receipts: Memory[NameKey, Answer] = Memory(statements["receipts"], 2, Answer)
         self.ids: Memory[IdKey, Place] = Memory(statements["ids"], 3, Place)
 
-    async def fetch(
-        self, connection: Connection, entries: Iterable[Entry], topics: Mapping[str, int], change: int
-    ) -> None:
-        """Fetch all that these entries can ask of existing topics (their ids by name). Raises Moved."""
+    async def fetch(self, connection: Connection, entries: Iterable[Entry], topics: Topics, change: int) -> None:
+        """Fetch all that these entries can ask of existing topics. Raises Moved."""
         producers: set[NameKey] = set()
         receipts: set[NameKey] = set()
         ids: set[IdKey] = set()
         for entry in entries:
             topic = topics.get(entry.topic)
             if topic is not None and entry.producer is not None:
-                producers.add((topic, safe(entry.producer.id)))
+                producers.add((topic.id, safe(entry.producer.id)))
             if topic is not None and entry.idempotency_key is not None:
-                receipts.add((topic, safe(entry.idempotency_key)))
+                receipts.add((topic.id, safe(entry.idempotency_key)))
             for draft in entry.drafts:
-                if draft.id is not None and draft.topic in topics:
-                    ids.add(_id_key(topics[draft.topic], draft))
+                if draft.id is not None and (of := topics.get(draft.topic)) is not None:
+                    ids.add(_id_key(of.id, draft))
         await self.producers.fetch(connection, producers, change)
         await self.receipts.fetch(connection, receipts, change)
         await self.ids.fetch(connection, ids, change)

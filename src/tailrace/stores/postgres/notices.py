@@ -35,6 +35,8 @@ _WAITING: Final = 1_000
 """Hints kept for a log that does not ask for them; then the newest stands for all."""
 _BACKOFF_SECONDS: Final = (0.05, 5.0)
 """The first and the longest pause between two attempts to connect."""
+_APART_SECONDS: Final = 0.01
+"""Between two notifications: the first after a pause goes at once, and a busy log does not send one a batch."""
 _ALIVE_SECONDS: Final = 5.0
 """How often the connection is asked whether it is one."""
 
@@ -135,6 +137,7 @@ class Notices:
             told, self._told = self._told, []
             if told:
                 await connection.run(self._statements["notify"], self._statements.channel, self._text(told))
+                await asyncio.sleep(_APART_SECONDS)
             else:
                 await connection.run("SELECT 1")
 

@@ -52,17 +52,15 @@ class Writing:
         self.size: int = 0
         self.orphans = []
 
-    def add(self, drafts: Sequence[Draft], topics: Mapping[str, int], first: int) -> None:
-        """Take in the drafts of an entry, whose first gets position `first`; `topics` are their ids."""
-        for position, draft in enumerate(drafts, first):
-            row = (position, topics[draft.topic], first, draft.data)
-            self.size += len(draft.data)
-            if is_usual(draft):
-                self._usual.append(row)
-                continue
-            self._rich.append((*row, *attributes(draft)))
-            for tag in draft.tags:
-                self._tags[safe(tag), position] = None
+    def add(self, draft: Draft, topic: int, position: int, first: int) -> None:
+        """Take in a draft at its position; `topic` is an id, and `first` the position that its entry begins with."""
+        self.size += len(draft.data)
+        if is_usual(draft):
+            self._usual.append((position, topic, first, draft.data))
+            return
+        self._rich.append((position, topic, first, draft.data, *attributes(draft)))
+        for tag in draft.tags:
+            self._tags[safe(tag), position] = None
 
     async def write(self, connection: Connection, tail: Tail, topics: Topics, memories: Memories) -> None:
         """Write it, and what waits in `topics` and `memories`, and take the log's turn. Raises Moved, and then nothing
