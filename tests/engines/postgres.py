@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.engines.engine import Engine
@@ -43,6 +45,16 @@ class Postgres(Engine):
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return _as_nobody([program("postgres"), "-D", str(self.data), *options])
+
+    def _signal(self, which: signal.Signals) -> None:
+        """Each of its processes makes a group of its own."""
+        assert self._process is not None, "it was not started"
+        if which != signal.SIGTERM:
+            path = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+            for child in path.read_text().split() if path.exists() else []:
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), which)
+        super()._signal(which)
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)

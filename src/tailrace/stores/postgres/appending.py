@@ -8,7 +8,7 @@ up): those ask through the connection, under the log's lock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Draft, Event, format_time
@@ -68,32 +68,29 @@ def looks_further(entry: Entry) -> bool:
     return entry.delete or entry.condition is not None or entry.forked_from is not None
 
 
+class Known(NamedTuple):
+    """What appends of a node have in common. `level`: how durable they are."""
+
+    statements: Statements
+    pages: Pages
+    topics: Topics
+    level: Durability
+
+
 class Appending:
     """The state of one append. `tail` is changed as positions are taken."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        statements: Statements,
-        pages: Pages,
-        topics: Topics,
-        tail: Tail,
-        *,
-        level: Durability,
-        writing: Writing,
-    ) -> None:
+    def __init__(self, connection: Connection, known: Known, tail: Tail, writing: Writing) -> None:
+        statements, self._pages, self._topics, self._level = known
         self._connection = connection
-        self._pages = pages
-        self._topics = topics
         self._tail = tail
-        self._level: Durability = level
-        self._levels: tuple[Durability, ...] = (level,)
+        self._levels: tuple[Durability, ...] = (self._level,)
         self._previous = tail.last
         self._now = tail.recorded_at
         self._time = format_time(tail.recorded_at)
         self._memories = Memories(statements)
         self._writing = writing
-        self._forks = Forks(connection, statements, topics)
+        self._forks = Forks(connection, statements, self._topics)
         self._events: list[Event] = []
         self._unwritten = 0
         self._marks: list[tuple[str, int]] = []
@@ -145,8 +142,14 @@ class Appending:
         answer = self._place(entry.drafts)
         self._use(topic)
         return Receipt(
-            self._tail.epoch, answer.first, answer.last, answer.events, duplicate=False, durability=self._level,
-            tail=topic.tail, closed=topic.closed_at is not None,
+            self._tail.epoch,
+            answer.first,
+            answer.last,
+            answer.events,
+            duplicate=False,
+            durability=self._level,
+            tail=topic.tail,
+            closed=topic.closed_at is not None,
         )
 
     async def _accept(self, entry: Entry) -> Receipt:
@@ -209,7 +212,7 @@ class Appending:
         self, drafts: Sequence[Draft], new: dict[str, TopicConfig]
     ) -> tuple[Sequence[Draft], set[int]]:
         """Rule 5: the drafts that are left, and the positions of those that are known by their id."""
-        if not any([draft.id is not None for draft in drafts]):
+        if not any(draft.id is not None for draft in drafts):
             return drafts, set()
         left: list[Draft] = []
         standing: set[int] = set()

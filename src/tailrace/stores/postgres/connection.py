@@ -20,6 +20,8 @@ Value = int | float | bool | str | bytes | None | Sequence[int | None] | Sequenc
 """What can be a parameter."""
 
 _T = TypeVar("_T")
+_SERVERS_SHARE: Final = 0.9
+"""The server gives up a little earlier than we do, because then it is known that nothing was done."""
 _STATEMENTS: Final = 500
 """Statements that a connection keeps prepared."""
 _PLANNING: Final = {"enable_seqscan": "off", "enable_bitmapscan": "off", "jit": "off"}
@@ -109,7 +111,7 @@ class Connection:
 
 async def connect(settings: Settings) -> Connection:
     """A new session. Raises what the driver raises: `translated` knows it, and `schema.opening` knows it better."""
-    milliseconds = str(int(settings.wait_seconds * 1000))
+    milliseconds = str(int(settings.wait_seconds * 1000 * _SERVERS_SHARE))
     session = await asyncpg.connect(
         settings.dsn,
         timeout=settings.connect_seconds,
@@ -135,7 +137,7 @@ def translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise _ours(error) from error
-    except (OSError, TimeoutError, EOFError, asyncpg.InterfaceError) as error:
+    except (OSError, TimeoutError, EOFError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         reason = str(error) or type(error).__name__
         raise Lost(f"PostgreSQL does not answer ({reason}): this goes on by itself when it does.") from error
 

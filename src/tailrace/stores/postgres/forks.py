@@ -45,9 +45,7 @@ class Forks:
         """Have a new topic begin as a fork."""
         topic.tail = inherited.position
         source, position, part = inherited
-        await self._connection.run(
-            self._statements["put_fork"], topic.id, source.id, source.name, position, part, born
-        )
+        await self._connection.run(self._statements["put_fork"], topic.id, source.id, source.name, position, part, born)
 
     async def leave(self, topic: Topic, change: int) -> bool:
         """A topic is deleted: answers whether it must be kept; if not, what was kept for it alone is let go."""
@@ -89,5 +87,5 @@ async def absent(connection: Connection, statements: Statements, name: str, now:
     return gone(name) if is_needed else not_found(name)
 
 
-def _pair(is_needed: bool, source: int | None) -> tuple[bool, int | None]:  # noqa: FBT001 - a row, in order
+def _pair(is_needed: bool, source: int | None) -> tuple[bool, int | None]:
     return is_needed, source

@@ -37,8 +37,7 @@ async def listed(
         after = infos[-1].name
 
 
-def _info(*row: int | str | bool | None) -> TopicInfo:
+def _info(name: str, config: str, *row: int | str | None) -> TopicInfo:
     *columns, source, position, part = row
-    columns[1] = config_of(str(columns[1]))  # type: ignore[call-overload] # the one column that is more than a value
     fork = None if source is None else Fork(source, position, part)  # type: ignore[arg-type] # as the statement answers
-    return TopicInfo(*columns, forked_from=fork)  # type: ignore[arg-type] # likewise
+    return TopicInfo(name, config_of(config), *columns, fork)  # type: ignore[arg-type,call-arg] # likewise

@@ -68,7 +68,7 @@ class Memory(Generic[_K, _V]):
         if not asked:
             return
         columns = [list(column) for column in zip(*asked, strict=True)]
-        for row in await connection.all(_row, self._statement, *columns):  # type: ignore[arg-type] # int or str each
+        for row in await connection.all(_row, self._statement, *columns):
             if row[0] != change:
                 raise Moved
             if row[1] is not None:

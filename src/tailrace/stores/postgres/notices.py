@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from itertools import pairwise
 from typing import Final
 
 import asyncpg
@@ -31,6 +32,8 @@ _LONGEST: Final = 7_900
 """Bytes of a notification; PostgreSQL takes less than 8,000."""
 _CARRIED: Final = 4_000
 """With more bytes of data than that no batch fits into a notification."""
+_UNTOLD: Final = 100
+"""Batches kept to be told while there is no connection."""
 _WAITING: Final = 1_000
 """Hints kept for a log that does not ask for them; then the newest stands for all."""
 _BACKOFF_SECONDS: Final = (0.05, 5.0)
@@ -65,9 +68,7 @@ _decoder: Final = msgspec.json.Decoder(Notice)
 class Notices:
     """Tells and is told. `look` answers the log's tip; `wake` is called when something was put into the outbox."""
 
-    def __init__(
-        self, settings: Settings, statements: Statements, node: str, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, settings: Settings, statements: Statements, node: str, wake: Callable[[], None]) -> None:
         self._settings = settings
         self._statements = statements
         self._node = node
@@ -80,6 +81,8 @@ class Notices:
 
     def tell(self, appended: Appended) -> None:
         """Have the other nodes told."""
+        if len(self._told) == _UNTOLD:  # whoever is told only of the newest sees that something is missing
+            self._told.clear()
         self._told.append(appended)
         self._something.set()
 
@@ -145,7 +148,7 @@ class Notices:
         """One notification for all of them."""
         newest = told[-1]
         notice = Notice(self._node, newest.epoch, told[0].previous, newest.last, None, [])
-        follow = all([one.previous == before.last for before, one in zip(told, told[1:], strict=False)])
+        follow = all(one.previous == before.last for before, one in pairwise(told))
         if follow and sum([len(event.data) for one in told for event in one.events]) < _CARRIED:
             notice.events = [event for one in told for event in one.events]
             notice.marks = [mark for one in told for mark in one.marks]

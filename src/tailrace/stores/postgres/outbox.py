@@ -1,7 +1,7 @@
 """Events that were published inside callers' own transactions: they wait in a table until a node has placed them.
 
-`publish` and `publish_bytes` (SQL functions, `migrations/0002_outbox.sql`) and `tailrace.postgres` only insert there, so
-that a long transaction hinders nobody and an event exists exactly if its transaction commits. A node takes what is
+`publish` and `publish_bytes` (SQL functions, `migrations/0002_outbox.sql`) and `tailrace.postgres` only insert there,
+so that a long transaction hinders nobody and an event exists exactly if its transaction commits. A node takes what is
 visible in the order of insertion and places it in the same transaction that empties the outbox: exactly once.
 """
 

@@ -32,6 +32,15 @@ _CONDITION_ROWS: Final = 500
 """Rows that are looked at a time for a condition."""
 
 
+class Range(NamedTuple):
+    """The positions that are looked through, both without, and at most how many rows of them."""
+
+    after: int
+    before: int
+    limit: int
+    backwards: bool = False
+
+
 class Mark(NamedTuple):
     """What was removed of a topic that is or has been."""
 
@@ -110,7 +119,7 @@ class Pages:
         while True:
             epochs = self.epochs
             start, _ = resolve(after, Cursor(epochs.epoch, END), epochs.ends)
-            looked = await self._look(connection, source, start, END, source.rows(limit))
+            looked = await self._look(connection, source, Range(start, END, source.rows(limit)))
             if epochs is self.epochs:
                 return looked
 
@@ -121,7 +130,7 @@ class Pages:
             epochs = self.epochs
             start, reason = resolve(before, Cursor(epochs.epoch, END), epochs.ends)
             start = END if reason else start
-            looked = await self._look(connection, source, 0, start, source.rows(limit), backwards=True)
+            looked = await self._look(connection, source, Range(0, start, source.rows(limit), backwards=True))
             if epochs is self.epochs:
                 break
         events, through, exhausted = self._page(source, looked, limit)
@@ -138,21 +147,11 @@ class Pages:
 
     # ---- one look -----------------------------------------------------------------------------------------
 
-    async def _look(
-        self,
-        connection: Connection,
-        source: Source,
-        after: int,
-        before: int,
-        limit: int,
-        *,
-        backwards: bool = False,
-        inherited: bool = True,
-    ) -> _Looked:
+    async def _look(self, connection: Connection, source: Source, rows: Range, *, inherited: bool = True) -> _Looked:
         """Look, and again if it turns out that more must be known: other epochs, new names, what a fork inherits."""
         while True:
             plan = source.plan if inherited else source.plan._replace(lineage=None)
-            head, found, count, bound = await self._ask(connection, plan, after, before, limit, backwards)
+            head, found, count, bound = await self._ask(connection, plan, rows)
             if head.epoch != self.epochs.epoch:
                 self.epochs = await read_epochs(connection, self._statements)
                 self._sources.forget()
@@ -164,29 +163,27 @@ class Pages:
             if inherited and fork != (plan.lineage.id if plan.lineage is not None else None):
                 source.inherit(None if fork is None else await Lineage.of(connection, self._statements, fork))
                 continue
-            through = found[-1].position if found else after
+            through = found[-1].position if found else rows.after
             exhausted = len(found) == count
             if exhausted and bound is not None:
                 through, exhausted = bound, False
             return _Looked(head, plan, self._events(plan, found), through, exhausted, len(found))
 
-    async def _ask(
-        self, connection: Connection, plan: Plan, after: int, before: int, limit: int, backwards: bool
-    ) -> tuple[_Head, list[Row], int, int | None]:
+    async def _ask(self, connection: Connection, plan: Plan, rows: Range) -> tuple[_Head, list[Row], int, int | None]:
         """One page from one snapshot: its head, its rows, how many candidates there were, how far they reach."""
         bound: int | None = None
         more: list[Value] = []
         ids: list[int] = []
         kind = plan.kind
         if plan.lineage is not None:
-            shown, upto, bound = plan.lineage.shown(after, before, backwards=backwards)
+            shown, upto, bound = plan.lineage.shown(rows.after, rows.before, backwards=rows.backwards)
             ids, more = list(plan.lineage.names), [shown, upto]
         elif kind == "tagged":
             more = [safe(plan.selection.tags[0])]
-        text = _page_of(self._statements, kind, backwards)
-        values = (plan.names or [], plan.alone, ids, after, before, limit, PAGE_BYTES, *more)
-        rows = await connection.all(_split, text, *values)
-        (epoch, last, newest_topic, removed_through, topics, marks, count), _ = rows[0]
+        text = _page_of(self._statements, kind, rows.backwards)
+        values = (plan.names or [], plan.alone, ids, *rows[:3], PAGE_BYTES, *more)
+        found = await connection.all(_split, text, *values)
+        (epoch, last, newest_topic, removed_through, topics, marks, count), _ = found[0]
         head = _Head(
             epoch,
             last,
@@ -195,7 +192,7 @@ class Pages:
             _topics_decoder.decode(topics) if topics != _NONE else [],
             _marks_decoder.decode(marks) if marks != _NONE else [],
         )
-        return head, [row for _, row in rows if row is not None], count, bound
+        return head, [row for _, row in found if row is not None], count, bound
 
     def _events(self, plan: Plan, found: list[Row]) -> list[Event]:
         """The events that are selected; the rows of deleted topics have no name."""
@@ -263,7 +260,8 @@ class Pages:
         source = await self._sources.of(connection, selection)
         before = END
         while True:
-            looked = await self._look(connection, source, after, before, _CONDITION_ROWS, backwards=True, inherited=False)
+            rows = Range(after, before, _CONDITION_ROWS, backwards=True)
+            looked = await self._look(connection, source, rows, inherited=False)
             if looked.events:
                 return looked.events[0].position
             if looked.exhausted:
@@ -304,7 +302,7 @@ def _is_over(selection: Selection, head: _Head) -> bool:
 
 
 @cache
-def _page_of(statements: Statements, kind: str, backwards: bool) -> str:  # noqa: FBT001 - part of the key
+def _page_of(statements: Statements, kind: str, backwards: bool) -> str:
     """The statement that answers a page of candidates; there are eight of a log."""
     parts = {
         "{candidates}": statements[kind],

@@ -33,7 +33,7 @@ class Pool:
             try:
                 yield connection
             except BaseException:
-                if connection.session.is_in_transaction():
+                if not connection.closed and connection.session.is_in_transaction():
                     connection.terminate()
                 raise
             finally:

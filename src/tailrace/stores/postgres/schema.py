@@ -123,6 +123,14 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
 """
 
 
+_ASK_TABLE: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = $1 AND relname = $2
+)
+"""
+"""Not by `to_regclass`, whose memory may be older than the lock under which it is asked."""
+
+
 def _require_usable(settings: Settings, found: Found) -> None:
     shown = settings.shown
     if found.version < OLDEST_SERVER:
@@ -150,7 +158,7 @@ def _explained(settings: Settings) -> Iterator[None]:
         raise StoreUnusable(f"{shown} has no connection left ({error}): raise its max_connections.") from None
     except TimeoutError:
         raise StoreUnusable(
-            f"{shown} did not answer within {settings.connect_seconds:g} s: is that a PostgreSQL server, and not held up?"
+            f"{shown} did not answer within {settings.connect_seconds:g} s: is it a PostgreSQL server, and running?"
         ) from None
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         raise StoreUnusable(f"{shown} cannot be reached ({error}): check host and port, and that it runs.") from None
@@ -161,9 +169,7 @@ def _durability(found: Found) -> tuple[Durability, tuple[str, ...]]:
         return "written", ("PostgreSQL runs with fsync = off: a loss of power may damage or lose the whole log.",)
     if found.standbys and found.synchronous_commit in ("on", "remote_apply"):
         return "replicated", ()
-    return "fsync", (
-        "PostgreSQL has no synchronous standby: a failover may lose what was acknowledged last; readers then get a gap.",
-    )
+    return "fsync", ("PostgreSQL has no synchronous standby: a failover may lose what was acknowledged last.",)
 
 
 # ---- what is made -----------------------------------------------------------------------------------------
@@ -205,7 +211,9 @@ async def _prepare(
 
 
 async def _make_schema(connection: Connection, settings: Settings) -> None:
-    exists = await connection.one(bool, "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)", settings.schema)
+    exists = await connection.one(
+        bool, "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)", settings.schema
+    )
     if not exists:
         try:
             await connection.session.execute(f'CREATE SCHEMA "{settings.schema}"')
@@ -220,7 +228,7 @@ async def _make_schema(connection: Connection, settings: Settings) -> None:
 async def _format(connection: Connection, settings: Settings, statements: Statements) -> int:
     """The format of the tables there are; 0: none. Raises StoreUnusable."""
     table = statements.fill("@log")
-    if not await connection.one(bool, "SELECT to_regclass($1) IS NOT NULL", table):
+    if not await connection.one(bool, _ASK_TABLE, settings.schema, f"{settings.prefix}log"):
         return 0
     try:
         found = await connection.session.fetchval(statements["format"])
@@ -235,8 +243,8 @@ async def _format(connection: Connection, settings: Settings, statements: Statem
         )
     if found > newest:
         raise StoreUnusable(
-            f"The log in {settings.shown} was written by a newer Tailrace (format {found}, and this one knows {newest}): "
-            "upgrade Tailrace."
+            f"The log in {settings.shown} was written by a newer Tailrace "
+            f"(format {found}, and this one knows {newest}): upgrade Tailrace."
         )
     return found
 

@@ -1,6 +1,6 @@
 """What a PostgreSQL log's URL says, checked: where the server is, which schema the log lives in, how long to wait.
 
-    postgres://user:password@host:port/database?schema=tailrace&prefix=&pool=4&wait_seconds=10&sslmode=require
+As in postgres://user:password@host:port/database?schema=tailrace&pool=4&wait_seconds=10&sslmode=require.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `schema` and `prefix`: where the tables are, and how their names begin. `pool`: connections that read.
     `connect_seconds`, `wait_seconds`: the longest that connecting, and any single answer, is waited for.
     `outbox_seconds`: how often the outbox is looked into when nobody says that there is something in it.
-    `hints`: a `redis://` URL, if hints go through Redis instead of NOTIFY.
     """
 
     dsn: str
@@ -43,7 +42,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connect_seconds: float = 5.0
     wait_seconds: float = 10.0
     outbox_seconds: float = 1.0
-    hints: str | None = None
 
     @classmethod
     def parse(cls, url: str) -> Settings:
@@ -64,19 +62,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"{shown} names no database: write postgres://user@host/database.")
         query = urlencode(passed, quote_via=quote)
         dsn = f"postgres://{parts.netloc}{parts.path}{'?' + query if query else ''}"
-        return cls(dsn=dsn, shown=shown, **_checked(shown, own))
-
-
-class _Options(msgspec.Struct, omit_defaults=True):
-    """The options of a URL as numbers and texts, each within what makes sense."""
-
-    schema: str = "tailrace"
-    prefix: str = ""
-    pool: int = 4
-    connect_seconds: float = 5.0
-    wait_seconds: float = 10.0
-    outbox_seconds: float = 1.0
-    hints: str | None = None
+        try:
+            settings = msgspec.convert({**own, "dsn": dsn, "shown": shown}, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"An option of {shown} cannot be read: {error}.") from None
+        _check(settings)
+        return settings
 
 
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
@@ -88,22 +79,18 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
 """The least and the most of each number."""
 
 
-def _checked(shown: str, own: Mapping[str, str]) -> dict[str, str | int | float]:
-    try:
-        options: dict[str, str | int | float] = msgspec.to_builtins(msgspec.convert(own, _Options, strict=False))
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"An option of {shown} cannot be read: {error}.") from None
+def _check(settings: Settings) -> None:
+    shown = settings.shown
     for name, (least, most) in _BOUNDS.items():
-        value = options.get(name)
-        if isinstance(value, int | float) and not least <= value <= most:
+        value = getattr(settings, name)
+        if not least <= value <= most:
             raise ConfigError(f"{name} of {shown} is {value}, and must be from {least:g} to {most:g}.")
-    for name, longest in (("schema", _LONGEST_SCHEMA), ("prefix", _LONGEST_PREFIX)):
-        text = str(options.get(name, ""))
-        if (text or name in own) and name in options and (not _NAME.fullmatch(text) or len(text) > longest):
+    for name, text, longest in (
+        ("schema", settings.schema, _LONGEST_SCHEMA),
+        ("prefix", settings.prefix or "_", _LONGEST_PREFIX),
+    ):
+        if not _NAME.fullmatch(text) or len(text) > longest:
             raise ConfigError(
                 f"{name} of {shown} is {text[:80]!r}: it must begin with a lower-case letter or '_', go on with "
                 f"lower-case letters, digits and '_', and have at most {longest} characters."
             )
-    if "hints" in options and not str(options["hints"]).startswith(("redis://", "rediss://")):
-        raise ConfigError(f"hints of {shown} must be a redis:// URL; without it, hints go through PostgreSQL itself.")
-    return options

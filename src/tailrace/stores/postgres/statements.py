@@ -42,7 +42,7 @@ class Statements:
             for part in parts:
                 text = self._texts[part]
                 columns = len(_COLUMN.findall(text))
-                texts.append(f"{part} AS ({_COLUMN.sub(lambda hit, at=first: f'${int(hit[1]) + at}', text)})")
+                texts.append(f"{part} AS ({_numbered(text, first)})")
                 first += columns
             known = self._joined[parts] = ",\n".join(texts) + "\nSELECT one FROM turn"
         return known
@@ -56,6 +56,11 @@ class Statements:
             return self.channel
         name = f'"{self.prefix}{match[2]}"'
         return f'"{self.schema}".{name}' if match[1] == "@" else name
+
+
+def _numbered(text: str, first: int) -> str:
+    """A part with the numbers that its parameters have in the larger statement."""
+    return _COLUMN.sub(lambda match: f"${int(match[1]) + first}", text)
 
 
 @cache

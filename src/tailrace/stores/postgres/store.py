@@ -183,9 +183,7 @@ class PostgresStore:
     async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
         """See `Store.topics`."""
         now = self._clock()
-        return await self._read(
-            lambda connection: listed(connection, self._statements, pattern, after, limit, now=now)
-        )
+        return await self._read(lambda connection: listed(connection, self._statements, pattern, after, limit, now=now))
 
     async def describe(self, topic: str) -> TopicInfo:
         """See `Store.describe`."""

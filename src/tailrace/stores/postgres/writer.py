@@ -17,11 +17,11 @@ from typing import Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 from tailrace.core.position import Cursor
-from tailrace.core.retention import Durability, TopicConfig
+from tailrace.core.retention import TopicConfig
 from tailrace.errors import TailraceError, Unavailable
 from tailrace.log.judging import reached
 from tailrace.log.store import Appended, Entry, TopicInfo
-from tailrace.stores.postgres.appending import Appending, looks_further, names_of
+from tailrace.stores.postgres.appending import Appending, Known, looks_further, names_of
 from tailrace.stores.postgres.connection import Connection, Lost, connect, translated
 from tailrace.stores.postgres.forks import absent
 from tailrace.stores.postgres.listing import find
@@ -61,11 +61,10 @@ class Writer:
         self._settings = settings
         self._statements = statements
         self._connection: Connection | None = opened.connection
-        self._level: Durability = opened.level
-        self._pages = pages
         self._clock = clock
         self._turnstile = asyncio.Lock()
         self._topics = Topics(statements)
+        self._known = Known(statements, pages, self._topics, opened.level)
         self._tail: Tail | None = None
         self._seen = Cursor(0, 0)
         self._batch = 0
@@ -96,7 +95,7 @@ class Writer:
 
     async def _try(self, entries: Sequence[Entry]) -> Appended:
         connection = await self._ready()
-        if not self._crowded and not any([looks_further(entry) for entry in entries]):
+        if not self._crowded and not any(looks_further(entry) for entry in entries):
             try:
                 return await self._at_once(connection, entries)
             except Moved:
@@ -113,7 +112,7 @@ class Writer:
             await self._topics.fetch(connection, names, tail.change)
         self._tail = None  # until it is stored
         tail.recorded_at = max(tail.recorded_at, self._clock())
-        if any([self._topics.is_over(name, tail.recorded_at) for name in names]):
+        if any(self._topics.is_over(name, tail.recorded_at) for name in names):
             raise Moved
         appending = self._appending(connection, tail)
         self._doubtful = appended = await appending.run(entries, locked=False)
@@ -130,10 +129,7 @@ class Writer:
         return appended
 
     def _appending(self, connection: Connection, tail: Tail) -> Appending:
-        writing = Writing(self._statements, self.node, self._batch)
-        return Appending(
-            connection, self._statements, self._pages, self._topics, tail, level=self._level, writing=writing
-        )
+        return Appending(connection, self._known, tail, Writing(self._statements, self.node, self._batch))
 
     @asynccontextmanager
     async def _locked(self, connection: Connection, names: set[str]) -> AsyncIterator[Tail]:
@@ -229,7 +225,7 @@ class Writer:
 
     async def configure(self, name: str, config: TopicConfig) -> TopicInfo:
         """See `Store.configure`."""
-        reached(config.durability, (self._level,))
+        reached(config.durability, (self._known.level,))
 
         async def work(connection: Connection) -> TopicInfo:
             async with self._locked(connection, {name}) as tail:

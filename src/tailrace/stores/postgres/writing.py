@@ -6,7 +6,7 @@ then does anything else. By itself it is a whole transaction in one round trip; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -92,7 +92,7 @@ class Writing:
         found: dict[str, Sequence[_Column]] = {
             "put_usual": _turned(self._usual),
             "put_rich": _turned(self._rich),
-            "put_tags": _turned(self._tags),
+            "put_tags": _turned(self._tags.keys()),
             "put_topics": _turned([topic.row() for topic in topics.put.values()]),
             "count_topics": _turned(counted),
             "put_orphans": _turned([msgspec.structs.astuple(orphan) for orphan in self.orphans]),
@@ -102,6 +102,6 @@ class Writing:
         return found
 
 
-def _turned(rows: Sequence[tuple[int | str | bytes | bool | None, ...]] | Mapping[tuple[str, int], None]) -> list[_Column]:
+def _turned(rows: Collection[tuple[int | str | bytes | bool | None, ...]]) -> list[_Column]:
     """Rows as columns."""
-    return [list(column) for column in zip(*rows, strict=True)]  # type: ignore[misc] # each column has one type
+    return [list(column) for column in zip(*rows, strict=True)]
