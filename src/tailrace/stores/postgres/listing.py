@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 from tailrace.core.topic import is_pattern, matcher
 from tailrace.log.store import Fork, TopicInfo
 from tailrace.stores.postgres.connection import Connection
@@ -10,22 +12,30 @@ from tailrace.stores.postgres.selecting import between
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import config_of
 
-_LISTED = 1_000
+_LISTED: Final = 1_000
 """Topics that are fetched at a time."""
+
+
+class Wanted(NamedTuple):
+    """Topics that match a pattern, beyond the name `after`, at most so many, whose time is not up by `now`."""
+
+    pattern: str
+    after: str
+    limit: int
+    now: int
 
 
 async def find(connection: Connection, statements: Statements, topic: str, now: int) -> TopicInfo:
     """A topic whose time is not up, asked for in a transaction. Raises TopicNotFound or TopicGone."""
-    found = [] if is_pattern(topic) else await listed(connection, statements, topic, "", 1, now=now)
+    found = [] if is_pattern(topic) else await listed(connection, statements, Wanted(topic, "", 1, now))
     if not found:
         raise await absent(connection, statements, topic, now)
     return found[0]
 
 
-async def listed(
-    connection: Connection, statements: Statements, pattern: str, after: str, limit: int, *, now: int
-) -> list[TopicInfo]:
-    """Topics that match a pattern, beyond a name, whose time is not up."""
+async def listed(connection: Connection, statements: Statements, wanted: Wanted) -> list[TopicInfo]:
+    """What is wanted, in order of name."""
+    pattern, after, limit, now = wanted
     low, high = between(pattern)
     match, most = matcher(pattern), min(limit, _LISTED)
     found: list[TopicInfo] = []

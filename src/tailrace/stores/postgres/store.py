@@ -15,7 +15,7 @@ from tailrace.errors import StoreClosed, TailraceError
 from tailrace.log.log import wall_ms
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo, TopicView
 from tailrace.stores.postgres.connection import Connection, Lost
-from tailrace.stores.postgres.listing import find, listed
+from tailrace.stores.postgres.listing import Wanted, find, listed
 from tailrace.stores.postgres.notices import Notices
 from tailrace.stores.postgres.pages import Pages, read_epochs, snapshot
 from tailrace.stores.postgres.pool import Pool
@@ -182,8 +182,8 @@ class PostgresStore:
 
     async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
         """See `Store.topics`."""
-        now = self._clock()
-        return await self._read(lambda connection: listed(connection, self._statements, pattern, after, limit, now=now))
+        wanted = Wanted(pattern, after, limit, self._clock())
+        return await self._read(lambda connection: listed(connection, self._statements, wanted))
 
     async def describe(self, topic: str) -> TopicInfo:
         """See `Store.describe`."""
