@@ -8,11 +8,13 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import asyncpg
 import pytest
 from tests.engines.engine import free_port
 from tests.engines.postgres import Postgres
+from tests.engines.redis import Redis
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Draft
@@ -253,6 +255,40 @@ async def test_hints_come_again_after_their_connection_was_lost(
     assert receipt.last is not None
     assert (await next_hint(hints, receipt.last - 1)).last == receipt.last
     await node.aclose()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Redis]:
+    with Redis(tmp_path / "redis") as server:
+        yield server
+
+
+async def test_hints_may_go_through_redis_and_come_again_when_it_was_gone(url: str, own_redis: Redis) -> None:
+    url = f"{url}&hints={quote(own_redis.url, safe='')}"
+    nodes = [await PostgresStore.open(url) for _ in range(2)]
+    heard: list[int] = []
+
+    async def listen() -> None:
+        async for hint in nodes[1].hints():
+            heard.append(hint.last)
+
+    async def told() -> bool:
+        last = (await publish(nodes[0])).last
+        await asyncio.sleep(0.1)
+        return last in heard
+
+    listening = asyncio.create_task(listen())
+    await eventually(told)
+    await asyncio.to_thread(own_redis.kill)
+    await publish(nodes[0], data=b"nobody is told")
+    await asyncio.to_thread(own_redis.start)
+    await eventually(told)
+    await asyncio.gather(*[node.aclose() for node in nodes], listening)
+
+
+async def test_hints_through_something_else_are_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="must be a redis:// URL"):
+        await PostgresStore.open(f"{url}&hints=http://x")
 
 
 # ---- lost connections -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Hints between nodes: LISTEN and NOTIFY on a connection of its own, which comes back by itself.
+"""Hints between nodes, on channels that come back by themselves (`channels.py`).
 
 Notifying is no part of an append: in its transaction NOTIFY would make all commits of the database that notify wait for
 each other, and a hint may be lost. So the newest is told right after, by itself, at most one at a time: while one is
@@ -10,21 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Final
 
-import asyncpg
 import msgspec
 
 from tailrace.core.event import Event
-from tailrace.core.position import Cursor
 from tailrace.errors import TailraceError
 from tailrace.log.store import Appended, Hint
-from tailrace.stores.postgres.connection import Connection, connect, translated
-from tailrace.stores.postgres.settings import Settings
-from tailrace.stores.postgres.statements import Statements
+from tailrace.stores.postgres.channels import Channel
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -66,11 +62,10 @@ _decoder: Final = msgspec.json.Decoder(Notice)
 
 
 class Notices:
-    """Tells and is told. `look` answers the log's tip; `wake` is called when something was put into the outbox."""
+    """Tells and is told, as `node`. `wake` is called when something may have been put into the outbox."""
 
-    def __init__(self, settings: Settings, statements: Statements, node: str, wake: Callable[[], None]) -> None:
-        self._settings = settings
-        self._statements = statements
+    def __init__(self, channels: Sequence[Channel], node: str, wake: Callable[[], None]) -> None:
+        self._channels = channels
         self._node = node
         self._wake = wake
         self._told: list[Appended] = []
@@ -103,46 +98,45 @@ class Notices:
                 yield hint
 
     async def run(self) -> None:
-        """Listen and tell until this is cancelled, on one connection after the other."""
+        """Listen and tell until this is cancelled. The last channel is the one to tell by."""
+        async with asyncio.TaskGroup() as group:
+            for channel in self._channels:
+                group.create_task(self._use(channel, tells=channel is self._channels[-1]))
+
+    async def _use(self, channel: Channel, *, tells: bool) -> None:
+        """One channel, on one connection after the other."""
         least, most = _BACKOFF_SECONDS
         pause = least
         while True:
+            lost = asyncio.Event()
             try:
-                with translated():
-                    connection = await connect(self._settings)
-            except TailraceError as error:
-                logger.debug("no hints for now: %s", error.sentence)
-            else:
+                tip = await channel.open(self._hear, lost.set)
                 pause = least
-                try:
-                    await self._serve(connection)
-                except TailraceError as error:
-                    logger.debug("hints are interrupted: %s", error.sentence)
-                finally:
-                    connection.terminate()
+                self.show(Hint(tip))  # what came before this connection was there
+                self._wake()
+                await (self._tell_on(channel, lost) if tells else _keep(channel, lost))
+            except TailraceError as error:
+                logger.debug("hints are interrupted: %s", error.sentence)
+            finally:
+                await channel.aclose()
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - so that nodes do not all come at once
             pause = min(pause * 2, most)
 
-    async def _serve(self, connection: Connection) -> None:
-        """One connection, until it is lost."""
-        with translated():
-            await connection.session.add_listener(self._statements.channel, self._hear)
-        connection.session.add_termination_listener(lambda _: self._something.set())
-        await connection.run("SET synchronous_commit = off")
-        tip = await connection.one(_tip, self._statements["state"])
-        self.show(Hint(tip.position))  # what came before this connection was there
-        self._wake()
-        while not connection.closed:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_ALIVE_SECONDS):
-                    await self._something.wait()
-            self._something.clear()
-            told, self._told = self._told, []
-            if told:
-                await connection.run(self._statements["notify"], self._statements.channel, self._text(told))
-                await asyncio.sleep(_APART_SECONDS)
-            else:
-                await connection.run("SELECT 1")
+    async def _tell_on(self, channel: Channel, lost: asyncio.Event) -> None:
+        """Tell what there is to tell, until the connection is lost."""
+        watching = asyncio.create_task(_keep(channel, lost))
+        watching.add_done_callback(lambda _: self._something.set())
+        try:
+            while not watching.done():
+                await self._something.wait()
+                self._something.clear()
+                told, self._told = self._told, []
+                if told:
+                    await channel.send(self._text(told))
+                    await asyncio.sleep(_APART_SECONDS)
+            await watching
+        finally:
+            watching.cancel()
 
     def _text(self, told: list[Appended]) -> str:
         """One notification for all of them."""
@@ -158,8 +152,8 @@ class Notices:
             notice.events, notice.marks = None, []
         return _encoder.encode(notice).decode()
 
-    def _hear(self, _: asyncpg.Connection, __: int, ___: str, payload: str) -> None:
-        """Called by the driver."""
+    def _hear(self, payload: str) -> None:
+        """Called by a channel."""
         if not payload:
             self._wake()
             return
@@ -168,7 +162,7 @@ class Notices:
         try:
             notice = _decoder.decode(payload)
         except msgspec.DecodeError as error:
-            logger.warning("a notification on %s is not ours: %s", self._statements.channel, error)
+            logger.warning("a notification is not ours: %s", error)
             return
         self.show(notice.hint())
 
@@ -178,5 +172,11 @@ class Notices:
         self._heard.set()
 
 
-def _tip(epoch: int, last: int, _: str) -> Cursor:
-    return Cursor(epoch, last)
+async def _keep(channel: Channel, lost: asyncio.Event) -> None:
+    """Answers or raises when the connection is lost; asks from time to time whether it is."""
+    while not lost.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ALIVE_SECONDS):
+                await lost.wait()
+                return
+        await channel.check()

@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `schema` and `prefix`: where the tables are, and how their names begin. `pool`: connections that read.
     `connect_seconds`, `wait_seconds`: the longest that connecting, and any single answer, is waited for.
     `outbox_seconds`: how often the outbox is looked into when nobody says that there is something in it.
+    `hints`: a `redis://` URL, percent-encoded, if hints go through Redis instead of NOTIFY.
     """
 
     dsn: str
@@ -42,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connect_seconds: float = 5.0
     wait_seconds: float = 10.0
     outbox_seconds: float = 1.0
+    hints: str | None = None
 
     @classmethod
     def parse(cls, url: str) -> Settings:
@@ -85,6 +87,8 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if not least <= value <= most:
             raise ConfigError(f"{name} of {shown} is {value}, and must be from {least:g} to {most:g}.")
+    if settings.hints is not None and not settings.hints.startswith(("redis://", "rediss://")):
+        raise ConfigError(f"hints of {shown} must be a redis:// URL; without it, hints go through PostgreSQL itself.")
     for name, text, longest in (
         ("schema", settings.schema, _LONGEST_SCHEMA),
         ("prefix", settings.prefix or "_", _LONGEST_PREFIX),

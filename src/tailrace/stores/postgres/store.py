@@ -14,6 +14,8 @@ from tailrace.core.selection import Selection
 from tailrace.errors import StoreClosed, TailraceError
 from tailrace.log.log import wall_ms
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo, TopicView
+from tailrace.stores.from_url import needing
+from tailrace.stores.postgres.channels import Channel, PostgresChannel
 from tailrace.stores.postgres.connection import Connection, Lost
 from tailrace.stores.postgres.listing import Wanted, find, listed
 from tailrace.stores.postgres.notices import Notices
@@ -44,7 +46,7 @@ class PostgresStore:
         self._pool = Pool(settings)
         self._writer = Writer(settings, self._statements, opened, pages, clock)
         self._outbox = asyncio.Event()
-        self._notices = Notices(settings, self._statements, self._writer.node, self._outbox.set)
+        self._notices = Notices(self._channels(), self._writer.node, self._outbox.set)
         self._capabilities = Capabilities("postgres", (opened.level,), survives=True, caveats=opened.caveats)
         self._closed = False
         self._purging: asyncio.Task[None] | None = None
@@ -70,6 +72,19 @@ class PostgresStore:
             raise
         return cls(settings, opened, Pages(known, epochs, clock), clock)
 
+    def _channels(self) -> list[Channel]:
+        channels: list[Channel] = [PostgresChannel(self._settings, self._statements)]
+        if self._settings.hints is not None:
+            with needing("redis", "redis"):
+                from tailrace.stores.postgres.redis_channel import RedisChannel  # noqa: PLC0415 - only who uses it
+
+            async def position() -> int:
+                return (await self.tip()).position
+
+            name = self._statements.channel
+            channels.append(RedisChannel(self._settings.hints, name, self._settings, position))
+        return channels
+
     @property
     def capabilities(self) -> Capabilities:
         """What the server's own settings allow."""
@@ -80,10 +95,13 @@ class PostgresStore:
     async def append(self, entries: Sequence[Entry]) -> Appended:
         """See `Store.append`. If the caller goes away, the append under way is finished all the same."""
         self._require_open()
-        task = asyncio.create_task(self._writer.append(entries))
+        task = asyncio.create_task(self._append(entries))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        appended = await asyncio.shield(task)
+        return await asyncio.shield(task)
+
+    async def _append(self, entries: Sequence[Entry]) -> Appended:
+        appended = await self._writer.append(entries)
         self._tell(appended)
         return appended
 
