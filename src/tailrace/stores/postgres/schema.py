@@ -72,7 +72,7 @@ async def open_log(settings: Settings, statements: Statements, clock: Callable[[
         connection = await connect(settings)
     try:
         found = await connection.one(Found, _ASK_SERVER)
-        _require_usable(settings, found)
+        require_usable(settings, found)
         try:
             await _prepare(connection, settings, statements, clock)
             await on_this_server(connection, statements)
@@ -80,7 +80,7 @@ async def open_log(settings: Settings, statements: Statements, clock: Callable[[
             raise
         except TailraceError as error:
             raise StoreUnusable(f"The log in {settings.shown} cannot be opened: {error.sentence}") from error
-        return Opened(connection, *_durability(found))
+        return Opened(connection, *durability(found))
     except BaseException:
         await connection.aclose()
         raise
@@ -131,7 +131,8 @@ SELECT EXISTS (
 """Not by `to_regclass`, whose memory may be older than the lock under which it is asked."""
 
 
-def _require_usable(settings: Settings, found: Found) -> None:
+def require_usable(settings: Settings, found: Found) -> None:
+    """Raise StoreUnusable if a server cannot keep a log."""
     shown = settings.shown
     if found.version < OLDEST_SERVER:
         raise StoreUnusable(f"{shown} is PostgreSQL {found.version_text}, and Tailrace needs 13: upgrade the server.")
@@ -164,7 +165,8 @@ def _explained(settings: Settings) -> Iterator[None]:
         raise StoreUnusable(f"{shown} cannot be reached ({error}): check host and port, and that it runs.") from None
 
 
-def _durability(found: Found) -> tuple[Durability, tuple[str, ...]]:
+def durability(found: Found) -> tuple[Durability, tuple[str, ...]]:
+    """What a commit survives, and what operators must know of it."""
     if found.fsync == "off":
         return "written", ("PostgreSQL runs with fsync = off: a loss of power may damage or lose the whole log.",)
     if found.standbys and found.synchronous_commit in ("on", "remote_apply"):

@@ -45,6 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outbox_seconds: float = 1.0
     hints: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Settings({self.shown})"
+
     @classmethod
     def parse(cls, url: str) -> Settings:
         """Read a URL. Raises ConfigError."""
