@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from tailrace.core.event import Event
+from tailrace.core.position import Cursor
 from tailrace.errors import TailraceError
 from tailrace.log.store import Appended, Hint
 from tailrace.stores.postgres.channels import Channel
@@ -67,6 +68,7 @@ class Notices:
     def __init__(self, channels: Sequence[Channel], node: str, wake: Callable[[], None]) -> None:
         self._channels = channels
         self._node = node
+        self._written = Cursor(0, 0)
         self._wake = wake
         self._told: list[Appended] = []
         self._hints: list[Hint] = []
@@ -79,6 +81,7 @@ class Notices:
         if len(self._told) == _UNTOLD:  # whoever is told only of the newest sees that something is missing
             self._told.clear()
         self._told.append(appended)
+        self._written = Cursor(appended.epoch, appended.last)
         self._something.set()
 
     def show(self, hint: Hint) -> None:
@@ -164,7 +167,8 @@ class Notices:
         except msgspec.DecodeError as error:
             logger.warning("a notification is not ours: %s", error)
             return
-        self.show(notice.hint())
+        if notice.marks or notice.epoch != self._written.epoch or notice.last > self._written.position:
+            self.show(notice.hint())  # else this node has written after it, and its log has seen that others had too
 
     def close(self) -> None:
         """Whoever asks for hints comes to an end."""
