@@ -34,17 +34,19 @@ class Statements:
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
 
-    def joined(self, parts: tuple[str, ...], first: int) -> str:
-        """`turn` with these parts, whose parameters are numbered on from `first`; there are few combinations."""
-        known = self._joined.get(parts)
+    def joined(self, head: str, parts: tuple[str, ...], first: int) -> str:
+        """`turn` or `place` with these parts, whose parameters are numbered on from `first`; they are combined in few
+        ways.
+        """
+        known = self._joined.get((head, *parts))
         if known is None:
-            texts = [self._texts["turn"]]
+            texts = [self._texts[head]]
             for part in parts:
                 text = self._texts[part]
                 columns = len(_COLUMN.findall(text))
                 texts.append(f"{part} AS ({_numbered(text, first)})")
                 first += columns
-            known = self._joined[parts] = ",\n".join(texts) + "\nSELECT one FROM turn"
+            known = self._joined[head, *parts] = ",\n".join(texts) + "\nSELECT base, recorded_at FROM turn"
         return known
 
     def fill(self, text: str) -> str:

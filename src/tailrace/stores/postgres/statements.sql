@@ -36,14 +36,14 @@ INSERT INTO @epochs (epoch, last) SELECT epoch, last FROM @log;
 -- begin_epoch: The next one, on this server.
 UPDATE @log SET epoch = epoch + 1, change = change + 1, server = $1;
 
--- batch: The last batch of a node, in a transaction that has the log's lock.
-SELECT batch FROM @nodes WHERE node = $1;
+-- batch: Where a node's batch went, if it was its last, in a transaction that has the log's lock.
+SELECT base, recorded_at FROM @nodes WHERE node = $1 AND batch = $2;
 
 -- fence: What this node has sent before, and may still arrive, comes too late now.
 UPDATE @log SET change = change + 1;
 
 -- forget_nodes: Nodes that have been silent since a moment.
-DELETE FROM @nodes WHERE used_at < $1;
+DELETE FROM @nodes WHERE recorded_at < $1;
 
 -- seek: The position of the newest event recorded before a moment, or 0, by halving: time rises with position. `later`
 -- says of the middle whether all that follows it was recorded at the moment or later; NULL: not looked yet.
@@ -62,15 +62,52 @@ SELECT epoch, (SELECT low FROM halving WHERE low = high LIMIT 1) FROM @log;
 
 -- ---- an append, written by one statement ------------------------------------------------------------------
 
--- turn: The log's turn, taken only if nobody else took it since; then the parts below. The node's batch goes with it.
+-- turn: The log's turn, taken only if nothing has come since; then the parts below. The node's batch goes with it.
 WITH turn AS (
     UPDATE @log SET last = $1, recorded_at = $2, newest_topic = $3, change = change + 1
-    WHERE change = $4 AND epoch = $7 RETURNING one
+    WHERE change = $4 AND epoch = $7 AND last = $8 RETURNING $8::bigint AS base, recorded_at
 ),
 batch AS (
-    INSERT INTO @nodes (node, batch, used_at) SELECT $5::text, $6::bigint, $2 FROM turn
-    ON CONFLICT (node) DO UPDATE SET batch = excluded.batch, used_at = excluded.used_at
+    INSERT INTO @nodes (node, batch, base, recorded_at) SELECT $5::text, $6::bigint, base, recorded_at FROM turn
+    ON CONFLICT (node) DO UPDATE SET
+        batch = excluded.batch, base = excluded.base, recorded_at = excluded.recorded_at
 )
+
+-- place: The log's next $1 positions, whichever they are, if nothing but plain events has come since; then the parts
+-- `place_…`, which know where they stand after the log's end.
+WITH turn AS (
+    UPDATE @log SET last = last + $1, recorded_at = greatest(recorded_at, $2)
+    WHERE change = $3 AND epoch = $4 AND last >= $5 RETURNING last - $1 AS base, recorded_at
+),
+batch AS (
+    INSERT INTO @nodes (node, batch, base, recorded_at) SELECT $6::text, $7::bigint, base, recorded_at FROM turn
+    ON CONFLICT (node) DO UPDATE SET
+        batch = excluded.batch, base = excluded.base, recorded_at = excluded.recorded_at
+)
+
+-- place_usual: Part of it: events that leave everything to the log.
+INSERT INTO @events (position, topic_id, entry, recorded_at, data)
+SELECT base + a, b, base + c, recorded_at, d
+FROM turn, unnest({1}::bigint[], {2}::bigint[], {3}::bigint[], {4}::bytea[]) AS given (a, b, c, d)
+
+-- place_rich: Part of it: events with attributes.
+INSERT INTO @events (
+    position, topic_id, entry, recorded_at, data,
+    expires_at, type, id, source, time, key, tags, extensions, content_type
+)
+SELECT base + a, b, base + c, recorded_at, d, e, f, g, h, i, j, k, l, m FROM turn, unnest(
+    {1}::bigint[], {2}::bigint[], {3}::bigint[], {4}::bytea[], {5}::bigint[], {6}::text[], {7}::text[], {8}::text[],
+    {9}::text[], {10}::text[], {11}::text[], {12}::text[], {13}::text[]
+) AS given (a, b, c, d, e, f, g, h, i, j, k, l, m)
+
+-- place_tags: Part of it: which events have which tags.
+INSERT INTO @event_tags (tag, position)
+SELECT a, base + b FROM turn, unnest({1}::text[], {2}::bigint[]) AS given (a, b)
+
+-- place_counts: Part of it: how much topics keep now, and where they end.
+UPDATE @topics AS topic SET events = events + b, size = size + c, tail = base + d
+FROM turn, unnest({1}::bigint[], {2}::bigint[], {3}::bigint[], {4}::bigint[]) AS given (a, b, c, d)
+WHERE topic.id = a
 
 -- put_usual: Part of it: events that leave everything to the log.
 INSERT INTO @events (position, topic_id, entry, recorded_at, data)

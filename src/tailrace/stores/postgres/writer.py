@@ -28,6 +28,8 @@ from tailrace.stores.postgres.listing import find
 from tailrace.stores.postgres.memories import Memories
 from tailrace.stores.postgres.outbox import PLACED, Waiting, judged
 from tailrace.stores.postgres.pages import Pages
+from tailrace.stores.postgres.placing import Place, Turn, are_open, can_be_placed, count, outcome
+from tailrace.stores.postgres.placing import place as place_plain
 from tailrace.stores.postgres.schema import Opened, begin_epoch, on_this_server
 from tailrace.stores.postgres.settings import Settings
 from tailrace.stores.postgres.statements import Statements
@@ -69,8 +71,10 @@ class Writer:
         self._seen = Cursor(0, 0)
         self._batch = 0
         self._crowded = False
-        self._change = 0
-        self._doubtful: Appended | None = None
+        self._state = (0, 0)
+        self._placeable: tuple[int, int] | None = None
+        """The log's epoch and change, if what is remembered of topics is true of them."""
+        self._doubtful: Callable[[Place], Appended] | None = None
 
     # ---- appending ----------------------------------------------------------------------------------------
 
@@ -84,8 +88,8 @@ class Writer:
                     return self._saw(await self._try(entries))
                 except Lost:
                     self._forget()
-                    if self._doubtful is not None and await self._was_stored():
-                        return self._saw(self._doubtful)
+                    if self._doubtful is not None and (place := await self._find_batch()) is not None:
+                        return self._saw(self._doubtful(place))
                     if attempt == _ATTEMPTS:
                         raise
                 except BaseException:
@@ -95,13 +99,42 @@ class Writer:
 
     async def _try(self, entries: Sequence[Entry]) -> Appended:
         connection = await self._ready()
+        if can_be_placed(entries) and (appended := await self._place_plain(connection, entries)) is not None:
+            return appended
         if not self._crowded and not any(looks_further(entry) for entry in entries):
             try:
                 return await self._at_once(connection, entries)
             except Moved:
                 self._crowded = True
-                self._topics.forget()
+                self._forget()
         return await self._in_turn(connection, entries)
+
+    async def _place_plain(self, connection: Connection, entries: Sequence[Entry]) -> Appended | None:
+        """Place plain entries whatever other nodes place; None if they are not so plain, or that cannot be known."""
+        names = names_of(entries)
+        if self._placeable is None:
+            self._keep(await self._look(connection, names))
+        assert self._placeable is not None, "it has just been looked up"
+        epoch, change = self._placeable
+        least = self._seen.position if self._seen.epoch == epoch else 0
+        turn = Turn(epoch, change, least, self._clock(), self.node, self._batch)
+        tail, self._tail = self._tail, None
+        try:
+            await self._topics.fetch(connection, names, change)
+            if not are_open(names, self._topics):
+                self._tail = tail
+                return None
+            self._doubtful = lambda place: outcome(entries, epoch, place, self._known.level)
+            place = await place_plain(connection, self._statements, entries, self._topics, turn)
+        except Moved:
+            self._forget()
+            return None
+        appended = outcome(entries, epoch, place, self._known.level)
+        if tail is not None and tail.last == place.base:  # nobody else came between: all that is known is exact
+            tail.last, tail.recorded_at = appended.last, place.recorded_at
+            count(appended, self._topics)
+            self._keep(tail)
+        return appended
 
     async def _at_once(self, connection: Connection, entries: Sequence[Entry]) -> Appended:
         """All in one statement that holds if nothing has changed. Raises Moved, and then nothing of it was done."""
@@ -115,7 +148,8 @@ class Writer:
         if any(self._topics.is_over(name, tail.recorded_at) for name in names):
             raise Moved
         appending = self._appending(connection, tail)
-        self._doubtful = appended = await appending.run(entries, locked=False)
+        appended = await appending.run(entries, locked=False)
+        self._doubtful = lambda _: appended
         await appending.write()
         self._keep(tail)
         return appended
@@ -125,11 +159,12 @@ class Writer:
             appending = self._appending(connection, tail)
             appended = await appending.run(entries, locked=True)
             await appending.write()
-            self._doubtful = appended
+            self._doubtful = lambda _: appended
         return appended
 
     def _appending(self, connection: Connection, tail: Tail) -> Appending:
-        return Appending(connection, self._known, tail, Writing(self._statements, self.node, self._batch))
+        writing = Writing(self._statements, self.node, self._batch, tail.last)
+        return Appending(connection, self._known, tail, writing)
 
     @asynccontextmanager
     async def _locked(self, connection: Connection, names: set[str]) -> AsyncIterator[Tail]:
@@ -138,7 +173,7 @@ class Writer:
         try:
             await connection.run(self._statements["lock"])
             tail = await self._look(connection, names)
-            self._crowded = self._crowded and tail.change != self._change
+            self._crowded = self._crowded and (tail.change, tail.last) != self._state
             tail.recorded_at = max(tail.recorded_at, self._clock())
             yield tail
             await connection.run("COMMIT")
@@ -151,7 +186,8 @@ class Writer:
 
     def _keep(self, tail: Tail) -> None:
         """What is remembered is what is stored, as of this change."""
-        self._tail, self._change = tail, tail.change
+        self._tail, self._state = tail, (tail.change, tail.last)
+        self._placeable = (tail.epoch, tail.change)
         self._topics.trim()
 
     async def _look(self, connection: Connection, names: set[str]) -> Tail:
@@ -195,8 +231,10 @@ class Writer:
             await on_this_server(connection, self._statements)
         return self._connection
 
-    async def _was_stored(self) -> bool:
-        """Whether the batch in doubt is there; if not, it never will be. Raises Unavailable if that cannot be found."""
+    async def _find_batch(self) -> Place | None:
+        """Where the batch in doubt went; None if it is not there, and then it never will be. Raises Unavailable if that
+        cannot be found out.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.wait_seconds
         while True:
@@ -210,15 +248,15 @@ class Writer:
                     ) from error
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _look_for_batch(self, connection: Connection) -> bool:
+    async def _look_for_batch(self, connection: Connection) -> Place | None:
         await connection.run(self._statements["lock"])  # what is under way ends first
-        found = await connection.first(int, self._statements["batch"], self.node)
+        found = await connection.first(Place, self._statements["batch"], self.node, self._batch)
         await connection.run(self._statements["fence"])
         await connection.run("COMMIT")
-        return found == self._batch
+        return found
 
     def _forget(self) -> None:
-        self._tail = None
+        self._tail = self._placeable = None
         self._topics.forget()
 
     # ---- the rest -----------------------------------------------------------------------------------------
@@ -278,7 +316,7 @@ class Writer:
         return await self._in_order(work)
 
     async def _write(self, connection: Connection, tail: Tail) -> None:
-        writing = Writing(self._statements, self.node, self._batch)
+        writing = Writing(self._statements, self.node, self._batch, tail.last)
         await writing.write(connection, tail, self._topics, Memories(self._statements))
 
     async def _in_order(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:

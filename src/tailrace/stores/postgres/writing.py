@@ -1,7 +1,8 @@
 """All that an append has gathered, written by one statement, whatever there is of it.
 
-The statement takes the log's turn first: it raises the log's `change` if that still is what the writer knows, and only
-then does anything else. By itself it is a whole transaction in one round trip; under the log's lock it cannot fail so.
+The statement takes the log's turn first: it raises the log's `change` if that, and the log's end, still are what the
+writer knows, and only then does anything else. By itself it is a whole transaction in one round trip; under the log's
+lock it cannot fail so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tailrace.stores.postgres.topics import Moved, Tail, Topics
 
 FLUSH_BYTES: Final = 4 * 1024 * 1024
 """With so much data gathered it is written, if it can be, so that a large append is not held twice."""
-_HEAD: Final = 7
+_HEAD: Final = 8
 """Parameters of `turn`."""
 
 _Column = Sequence[int | None] | Sequence[str | None] | Sequence[bytes]
@@ -36,12 +37,15 @@ class Orphan(msgspec.Struct, array_like=True):
 
 
 class Writing:
-    """What one append has gathered and not written yet. `node` and `batch` say whose append it is."""
+    """What one append has gathered and not written yet. `node` and `batch` say whose append it is;
+    `base` is where the log ended before it.
+    """
 
-    def __init__(self, statements: Statements, node: str, batch: int) -> None:
+    def __init__(self, statements: Statements, node: str, batch: int, base: int) -> None:
         self._statements = statements
         self._node = node
         self._batch = batch
+        self._base = base
         self.orphans: list[Orphan] = []
         self._clear()
 
@@ -69,16 +73,17 @@ class Writing:
         parts: list[str] = []
         values: list[Value] = [
             *(tail.last, tail.recorded_at, tail.newest_topic, tail.change),
-            *(self._node, self._batch, tail.epoch),
+            *(self._node, self._batch, tail.epoch, self._base),
         ]
         for name, columns in self._columns(topics, memories).items():
             if columns:
                 parts.append(name)
                 values += columns
-        text = self._statements.joined(tuple(parts), _HEAD)
-        if await connection.first(int, text, *values) is None:
+        text = self._statements.joined("turn", tuple(parts), _HEAD)
+        if await connection.first(_pair, text, *values) is None:
             raise Moved
         tail.change += 1
+        self._base = tail.last
         topics.put, topics.counted = {}, {}
         self._clear()
 
@@ -90,18 +95,22 @@ class Writing:
             if name not in topics.put
         ]
         found: dict[str, Sequence[_Column]] = {
-            "put_usual": _turned(self._usual),
-            "put_rich": _turned(self._rich),
-            "put_tags": _turned(self._tags.keys()),
-            "put_topics": _turned([topic.row() for topic in topics.put.values()]),
-            "count_topics": _turned(counted),
-            "put_orphans": _turned([msgspec.structs.astuple(orphan) for orphan in self.orphans]),
+            "put_usual": turned(self._usual),
+            "put_rich": turned(self._rich),
+            "put_tags": turned(self._tags.keys()),
+            "put_topics": turned([topic.row() for topic in topics.put.values()]),
+            "count_topics": turned(counted),
+            "put_orphans": turned([msgspec.structs.astuple(orphan) for orphan in self.orphans]),
         }
         for kind in KINDS:
             found[f"put_{kind}"] = getattr(memories, kind).take()
         return found
 
 
-def _turned(rows: Collection[tuple[int | str | bytes | bool | None, ...]]) -> list[_Column]:
+def turned(rows: Collection[tuple[int | str | bytes | bool | None, ...]]) -> list[_Column]:
     """Rows as columns."""
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _pair(base: int, recorded_at: int) -> tuple[int, int]:
+    return base, recorded_at

@@ -7,7 +7,7 @@ CREATE TABLE @log (  -- one row: whoever changes anything of the log updates it 
     last bigint NOT NULL,  -- the last position taken: never derived from the events, which may be removed
     recorded_at bigint NOT NULL,  -- of the newest event, in milliseconds since 1970: time never runs backwards
     newest_topic bigint NOT NULL,  -- the highest id of a topic that was ever given
-    change bigint NOT NULL,  -- rises with every change: who knows this number knows that what it remembers still holds
+    change bigint NOT NULL,  -- rises with all that is more than events for open topics: what is remembered of them holds
     server text NOT NULL  -- which server, and since which promotion or restoration: when it differs, data may be lost
 ) WITH (fillfactor = 10);
 
@@ -19,7 +19,8 @@ CREATE TABLE @epochs (  -- past ones, and where each ended
 CREATE TABLE @nodes (  -- the last batch of each node, so that one that lost the answer can look for it
     node text PRIMARY KEY,
     batch bigint NOT NULL,
-    used_at bigint NOT NULL
+    base bigint NOT NULL,  -- it went after this position
+    recorded_at bigint NOT NULL
 ) WITH (fillfactor = 10);
 
 -- Every name that ever was a topic, because its marks outlive it. What a topic owns is stored under its id; deleting
