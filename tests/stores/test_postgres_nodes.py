@@ -182,6 +182,32 @@ async def test_two_nodes_that_publish_at_once_make_one_history(store: PostgresSt
     assert (await store.describe("a")).events == 120
 
 
+async def test_plain_and_other_publishing_of_two_nodes_make_one_history(
+    store: PostgresStore, other: PostgresStore
+) -> None:
+    async def plain() -> list[Appended]:
+        return [await store.append([entry("a"), entry("b")]) for _ in range(80)]
+
+    async def ruled() -> list[Appended]:
+        batches = []
+        for number in range(40):
+            batches.append(await other.append([entry("a", producer=Producer("p", 0, number))]))
+            batches.append(await other.append([entry("b", condition=Condition(Selection(["c"]), await other.tip()))]))
+            batches.append(await other.append([entry("a", idempotency_key=str(number))]))
+        return batches
+
+    batches = [batch for made in await asyncio.gather(plain(), ruled()) for batch in made]
+    batches.sort(key=lambda batch: batch.last)
+    assert all(later.previous == before.last for before, later in itertools.pairwise(batches))
+    assert all(isinstance(result, Receipt) for batch in batches for result in batch.results)
+    read = await other.read(EVERYTHING, Cursor(0, 0), 1000)
+    assert list(read.events) == [event for batch in batches for event in batch.events]
+    for name in ("a", "b"):
+        own = [event for event in read.events if event.topic == name]
+        info = await store.describe(name)
+        assert (info.events, info.size, info.tail) == (len(own), len(own), own[-1].position)
+
+
 async def test_of_two_nodes_with_the_same_condition_one_is_refused(store: PostgresStore, other: PostgresStore) -> None:
     for _ in range(10):
         condition = Condition(EVERYTHING, await store.tip())

@@ -112,7 +112,7 @@ class Connection:
 async def connect(settings: Settings) -> Connection:
     """A new session. Raises what the driver raises: `translated` knows it, and `schema.opening` knows it better."""
     milliseconds = str(int(settings.wait_seconds * 1000 * _SERVERS_SHARE))
-    session = await asyncpg.connect(
+    connecting = asyncpg.connect(
         settings.dsn,
         timeout=settings.connect_seconds,
         statement_cache_size=_STATEMENTS,
@@ -127,6 +127,14 @@ async def connect(settings: Settings) -> Connection:
             "idle_in_transaction_session_timeout": milliseconds,
         },
     )
+    task = asyncio.ensure_future(connecting)
+    try:
+        session = await asyncio.shield(task)
+    except asyncio.CancelledError:  # the driver does not bear it in the middle of its handshake; it ends soon
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is None:
+            task.result().terminate()
+        raise
     return Connection(session, settings.wait_seconds)
 
 

@@ -1,8 +1,9 @@
 """The one writer of a node: appends, configurations, what was touched, what waits in the outbox; one at a time.
 
-An append is usually one round trip: everything is judged by what this node remembers, and written on condition that the
-log has not changed since. If it has, somebody else writes too: then the log is locked first, so that everybody gets a
-turn. What needs a longer look (`appending.looks_further`) takes the lock at once.
+An append is usually one round trip. Plain events for topics that this node remembers are given the next positions,
+whoever else places such (`placing.py`). Everything else is judged by what the node remembers, and written on condition
+that nothing has come since. If something has, somebody else writes too: then the log is locked first, so that everybody
+gets a turn. What needs a longer look (`appending.looks_further`) takes the lock at once.
 
 If the connection is lost when nobody knows whether a batch was stored, it is looked for on another connection before
 anything else is done; what may still arrive of it is fenced off.
