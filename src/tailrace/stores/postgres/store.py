@@ -53,6 +53,8 @@ class PostgresStore:
         self._under_way: set[asyncio.Task[Appended]] = set()
         works: list[Coroutine[None, None, None]] = [self._notices.run(), self._empty_outbox()]
         self._tasks = [asyncio.create_task(work) for work in works]
+        for task in self._tasks:
+            task.add_done_callback(_report)
         self._purge_later()
 
     @classmethod
@@ -249,6 +251,12 @@ class PostgresStore:
     def _require_open(self) -> None:
         if self._closed:
             raise StoreClosed
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Work that never ends by itself has ended."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("hints and outbox of this node have stopped: restart it", exc_info=error)
 
 
 def _tip(epoch: int, last: int, _: str) -> Cursor:
