@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.engines.engine import Engine
@@ -17,16 +20,19 @@ NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 class Postgres(Engine):
     """`postgres`, with what its administrators set: everything is synced to disk before it is acknowledged."""
 
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        super().__init__(folder, port)
+        self.data = folder / "data"
+        if os.geteuid() == 0:  # pytest lets nobody else into its own folders
+            self.data = Path(tempfile.mkdtemp(prefix="tailrace-postgres-")) / "data"
+            self.data.parent.chmod(0o711)
+
     def prepare(self) -> None:
-        data = self.folder / "data"
-        data.mkdir()
+        self.data.mkdir()
         if os.geteuid() == 0:
-            shutil.chown(data, "nobody", "nogroup")
-            for parent in [self.folder, *self.folder.parents][:4]:
-                if parent.stat().st_uid == 0 and str(parent).count("/") > 1:
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            shutil.chown(self.data, "nobody", "nogroup")
         made = [
-            *(program("initdb"), "--pgdata", str(data), "--username", USER, "--auth", "trust"),
+            *(program("initdb"), "--pgdata", str(self.data), "--username", USER, "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
         ]
         subprocess.run(_as_nobody(made), check=True, capture_output=True)
@@ -38,7 +44,21 @@ class Postgres(Engine):
             "unix_socket_directories": "",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return _as_nobody([program("postgres"), "-D", str(self.folder / "data"), *options])
+        return _as_nobody([program("postgres"), "-D", str(self.data), *options])
+
+    def _signal(self, which: signal.Signals) -> None:
+        """Each of its processes makes a group of its own."""
+        assert self._process is not None, "it was not started"
+        if which != signal.SIGTERM:
+            path = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+            for child in path.read_text().split() if path.exists() else []:
+                with suppress(ProcessLookupError):
+                    os.kill(int(child), which)
+        super()._signal(which)
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def answers(self) -> bool:
         asked = [program("pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]

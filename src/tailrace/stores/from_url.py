@@ -89,9 +89,18 @@ async def _sqlite(url: str, clock: _Clock) -> Store:
     return await SqliteStore.open(sqlite_path(url), clock=clock)
 
 
+async def _postgres(url: str, clock: _Clock) -> Store:
+    with needing("asyncpg", "postgres"):
+        from tailrace.stores.postgres import PostgresStore  # noqa: PLC0415
+
+    return await PostgresStore.open(url, clock=clock)
+
+
 _OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
+    "postgres": _postgres,
+    "postgresql": _postgres,
 }
 
 
