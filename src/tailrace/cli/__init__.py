@@ -1,4 +1,4 @@
-"""The command line: `tailrace serve | publish | tail | topics | demo | bench`.
+"""The command line: `tailrace serve | publish | tail | topics | copy | migrate | demo | bench`.
 
 Each command loads only what it uses, because `serve` has to be ready in half a second. Errors are one sentence on
 stderr and exit code 1 (2 for a wrong call), never a traceback. Results go to stdout, everything else to stderr.
@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 import typer
 
 from tailrace.cli.bench import bench
+from tailrace.cli.copy import copy
+from tailrace.cli.migrate import migrate
 from tailrace.cli.options import console
 from tailrace.cli.publish import publish
 from tailrace.cli.tail import tail
@@ -34,6 +36,8 @@ app.command()(publish)
 app.command()(tail)
 app.add_typer(topics, name="topics")
 app.command()(bench)
+app.command()(copy)
+app.command()(migrate)
 
 
 def main() -> None:

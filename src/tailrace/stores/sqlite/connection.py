@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -62,6 +62,17 @@ class Connection:
         with self._border():
             found: object = self._driver.execute(sql, parameters).fetchone()
             return msgspec.convert(found, shape)
+
+    def rows(self, shape: type[_T], sql: str, parameters: Parameters = ()) -> list[_T]:
+        """The rows that a statement answers, each as `shape`; for callers beside whom no event loop waits."""
+        with self._border():
+            found: object = self._driver.execute(sql, parameters).fetchall()
+            return msgspec.convert(found, list[shape])  # type: ignore[valid-type]
+
+    def many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Run a statement once for each row; for callers beside whom no event loop waits."""
+        with self._border():
+            self._driver.executemany(sql, rows)
 
     def number(self, sql: str, parameters: Parameters = ()) -> int | None:
         """The one number that a statement answers."""
