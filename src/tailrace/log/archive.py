@@ -46,7 +46,10 @@ class Head(msgspec.Struct, frozen=True):
 
     def epoch_of(self, position: int) -> int:
         """The epoch that a position was taken in."""
-        return next((epoch for epoch, end in sorted(self.ends) if position <= end), self.epoch)
+        for epoch, end in self.ends:
+            if position <= end:
+                return epoch
+        return self.epoch
 
 
 class Living(msgspec.Struct, frozen=True, kw_only=True):

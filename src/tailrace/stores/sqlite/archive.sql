@@ -64,10 +64,16 @@ INSERT OR REPLACE INTO orphans (topic_id, name, kept, removed_through) VALUES (?
 -- put_descent: What a fork has inherited; its source is found at the end.
 INSERT OR REPLACE INTO forks (topic_id, source_id, source_name, position, part, born) VALUES (?, 0, ?, ?, ?, ?);
 
--- sizes: The next events that somebody may still read, and how large each is.
-SELECT position, length(data) FROM events
-WHERE position > :after AND topic_id NOT IN (SELECT topic_id FROM orphans WHERE kept = 0)
-ORDER BY position LIMIT :limit;
+-- through: The last position of the next page of events that somebody may still read.
+SELECT max(position) FROM (
+    SELECT position, sum(length(data)) OVER (ORDER BY position) AS so_far, row_number() OVER (ORDER BY position) AS nth
+    FROM (
+        SELECT position, data FROM events
+        WHERE position > :after AND topic_id NOT IN (SELECT topic_id FROM orphans WHERE kept = 0)
+        ORDER BY position LIMIT :limit
+    )
+)
+WHERE so_far <= :bytes OR nth = 1;
 
 -- events: Those between two positions, and their data, one after the other.
 SELECT
@@ -86,10 +92,12 @@ FROM (
     ORDER BY position
 );
 
--- put_event: An event.
+-- put_plain: An event that leaves everything to the log.
+INSERT INTO events (position, topic_id, entry, recorded_at, data) VALUES (?, ?, ?, ?, ?);
+
+-- put_event: An event with attributes.
 INSERT INTO events (
-    position, topic_id, entry, recorded_at, expires_at, type, id, source, time, key, tags, extensions, content_type,
-    data
+    position, topic_id, entry, recorded_at, data, expires_at, type, id, source, time, key, tags, extensions, content_type
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- put_tag: It has a tag.

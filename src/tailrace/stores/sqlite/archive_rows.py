@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,6 +15,8 @@ from tailrace.stores.sqlite.connection import Value
 from tailrace.stores.sqlite.memories import safe, unsafe
 from tailrace.stores.sqlite.rows import time_text
 
+_USUAL: Final = (None,) * 9
+"""The attributes of an event that leaves all of them to the log."""
 _NEVER: Final = TopicConfig()
 """What is kept as the configuration of a topic that does not exist."""
 
@@ -96,25 +98,31 @@ def topic_row(state: TopicState, id_: int, owner: int) -> tuple[Value, ...]:
 # ---- events -----------------------------------------------------------------------------------------------
 
 
-def event_row(event: Event, owner: int, epoch_of: Callable[[int], int]) -> tuple[Value, ...]:
-    """What the statement `put_event` asks for: what is usual is NULL."""
-    position, recorded_at = event.position, event.recorded_at
-    return (
-        position,
-        owner,
-        event.entry,
-        recorded_at,
-        event.expires_at,
-        None if event.type == DEFAULT_TYPE else event.type,
-        None if event.id == f"{epoch_of(position)}-{position}" else event.id,
-        None if event.source == f"/topics/{event.topic}" else event.source,
-        None if event.time == time_text(recorded_at) else event.time,
-        event.key,
-        msgspec.json.encode(event.tags).decode() if event.tags else None,
-        msgspec.json.encode(event.extensions).decode() if event.extensions is not None else None,
-        None if event.content_type == JSON_TYPE else event.content_type or "",
-        event.data,
-    )
+def event_rows(
+    events: Sequence[Event], owners: Mapping[str, int], epoch_of: Callable[[int], int]
+) -> tuple[list[tuple[Value, ...]], list[tuple[Value, ...]]]:
+    """What the statements `put_plain` and `put_event` ask for: of most events all attributes are usual, and so NULL."""
+    plain: list[tuple[Value, ...]] = []
+    rich: list[tuple[Value, ...]] = []
+    for event in events:
+        position, topic, recorded_at = event.position, event.topic, event.recorded_at
+        attributes = (
+            event.expires_at,
+            None if event.type == DEFAULT_TYPE else event.type,
+            None if event.id == f"{epoch_of(position)}-{position}" else event.id,
+            None if event.source == f"/topics/{topic}" else event.source,
+            None if event.time == time_text(recorded_at) else event.time,
+            event.key,
+            msgspec.json.encode(event.tags).decode() if event.tags else None,
+            msgspec.json.encode(event.extensions).decode() if event.extensions is not None else None,
+            None if event.content_type == JSON_TYPE else event.content_type or "",
+        )
+        row = (position, owners[topic], event.entry, recorded_at, event.data)
+        if attributes == _USUAL:
+            plain.append(row)
+        else:
+            rich.append((*row, *attributes))
+    return plain, rich
 
 
 # ---- memories ---------------------------------------------------------------------------------------------

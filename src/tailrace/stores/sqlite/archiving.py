@@ -24,7 +24,7 @@ from tailrace.stores.sqlite.archive_rows import (
     KeyRow,
     ProducerRow,
     StateRow,
-    event_row,
+    event_rows,
     memory_row,
     topic_row,
 )
@@ -80,16 +80,11 @@ class SqliteArchive:
 
     def _events(self, connection: Connection, after: int, limit: int) -> Sequence[Event]:
         with connection.transaction("BEGIN"):
-            sizes = connection.rows(_Sized, SQL["sizes"], {"after": after, "limit": limit})
-            if not sizes:
+            asked: dict[str, Value] = {"after": after, "limit": limit, "bytes": PAGE_BYTES}
+            through = connection.number(SQL["through"], asked)
+            if through is None:
                 return []
-            through, total = sizes[0]
-            for position, size in sizes[1:]:
-                total += size
-                if total > PAGE_BYTES:
-                    break
-                through = position
-            asked: dict[str, Value] = {"after": after, "through": through}
+            asked = {"after": after, "through": through}
             text, data = connection.row(tuple[str, bytes | None], SQL["events"], asked)
             found = rows.rows_decoder.decode(text)
             names = self._names_of(connection, {row[1] for row in found})
@@ -140,7 +135,9 @@ class SqliteArchive:
             if not new:
                 return
             owners, epoch_of = self._owners_of(connection, {event.topic for event in new}), _head(connection).epoch_of
-            connection.many(SQL["put_event"], [event_row(event, owners[event.topic], epoch_of) for event in new])
+            plain, rich = event_rows(new, owners, epoch_of)
+            connection.many(SQL["put_plain"], plain)
+            connection.many(SQL["put_event"], rich)
             connection.many(SQL["put_tag"], [(tag, event.position) for event in new for tag in event.tags])
             connection.run(SQL["take"], {"taken": new[-1].position})
 
@@ -174,7 +171,7 @@ class SqliteArchive:
 
 def _head(connection: Connection) -> Head:
     epoch, last, recorded_at = connection.row(tuple[int, int, int], SQL["head"])
-    return Head(epoch, last, recorded_at, tuple(connection.rows(_Sized, SQL["ends"])))
+    return Head(epoch, last, recorded_at, tuple(connection.rows(tuple[int, int], SQL["ends"])))
 
 
 def _begin(connection: Connection, head: Head) -> int:
@@ -252,13 +249,6 @@ def _put_states(connection: Connection, states: Sequence[TopicState]) -> None:
 
 
 # ---- shapes of rows ---------------------------------------------------------------------------------------
-
-
-class _Sized(NamedTuple):
-    """Two numbers: a position and a size, or an epoch and its end."""
-
-    first: int
-    second: int
 
 
 class _Owner(NamedTuple):
