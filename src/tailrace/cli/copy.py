@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from tailrace.cli.options import console
+from tailrace.cli.options import console, exit_codes
+from tailrace.errors import ConfigError, StoreLocked, StoreUnusable
 
 if TYPE_CHECKING:
     from tailrace.log.comparing import Copied, Progress
 
 _SAID: Final = {"topics": "topics", "events": "events", "memories": "earlier requests", "verifying": "verifying"}
 """What people are told of each stage."""
-_RESUMABLE: Final = "Stopped. Run the same command again, and it goes on where it was."
+UNUSABLE: Final = 2
+"""The exit code when a store cannot be used, or cannot take this log; nothing was copied."""
 
 
 def copy(
@@ -26,17 +28,15 @@ def copy(
     """Copy a whole log into another store, and verify it.
 
     Nothing may write to the source meanwhile. Killed at any moment, it goes on when it is run again. Readers' cursors
-    stay valid wherever the target can keep positions. The exit code is 0 only when everything was found to be the same.
+    stay valid wherever the target can keep positions. The exit code is 0 only when everything was found to be the
+    same; 2 when nothing was copied, because a store cannot be used; 1 when the copy is not finished.
     """
     from tailrace.stores.moving import require_different
 
-    require_different(source, target)
-    with _progress() as report:
-        try:
+    with exit_codes(UNUSABLE, ConfigError, StoreUnusable, StoreLocked):
+        require_different(source, target)
+        with _progress() as report:
             copied = asyncio.run(_copy(source, target, report))
-        except KeyboardInterrupt:
-            console().print(_RESUMABLE)
-            raise
     _tell(copied)
 
 
@@ -65,16 +65,22 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         progress.TextColumn("{task.completed:>13,}"),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=console(), transient=True) as shown:
-        tasks: dict[str, progress.TaskID] = {}
+    where = console()
+    shown = progress.Progress(*columns, console=where, transient=True, disable=not where.is_terminal)
+    tasks: dict[str, progress.TaskID] = {}
 
-        def report(one: Progress) -> None:
-            if one.stage not in tasks:
-                tasks[one.stage] = shown.add_task(_SAID[one.stage], total=one.total)
-            total = one.done if one.total is None else one.total
-            shown.update(tasks[one.stage], completed=one.done, total=total)
+    def report(one: Progress) -> None:
+        if one.stage not in tasks:
+            shown.start()
+            tasks[one.stage] = shown.add_task(_SAID[one.stage], total=one.total)
+        total = one.done if one.total is None else one.total
+        shown.update(tasks[one.stage], completed=one.done, total=total)
 
+    try:
         yield report
+    finally:
+        if tasks:
+            shown.stop()
 
 
 def _tell(copied: Copied) -> None:

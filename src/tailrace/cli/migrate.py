@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from tailrace.cli.options import console
+from tailrace.cli.options import exit_codes
 from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:
@@ -28,11 +28,8 @@ def migrate(
     Serving a store does the same by itself. With --check the exit code is 0 if there is nothing to do, 1 if there is,
     and 2 if the store is newer than this program or cannot be used.
     """
-    try:
+    with exit_codes(UNUSABLE, TailraceError):
         _migrate(store, check=check)
-    except TailraceError as error:
-        console().print(f"tailrace: {error.sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(UNUSABLE) from None
 
 
 def _migrate(store: str, *, check: bool) -> None:

@@ -117,7 +117,7 @@ def lock_and_prepare(path: Path, clock: Callable[[], int], *, unfinished: bool =
 
 def schema_of_file(path: Path) -> Schema:
     """In which format a file is; it is only looked at. Raises StoreUnusable."""
-    steps = migrations()
+    path, steps = path.resolve(), migrations()
     if not _inspect(path, len(steps)):
         return Schema(0, len(steps))
     version = _probe(path, "mode=ro" if _wal_of(path).exists() else "mode=ro&immutable=1", len(steps))
