@@ -80,10 +80,12 @@ class SqliteArchive:
 
     def _events(self, connection: Connection, after: int, limit: int) -> Sequence[Event]:
         with connection.transaction("BEGIN"):
-            asked: dict[str, Value] = {"after": after, "limit": limit, "bytes": PAGE_BYTES}
-            through = connection.number(SQL["through"], asked)
+            asked: dict[str, Value] = {"after": after, "limit": limit}
+            through, size = connection.row(tuple[int | None, int], SQL["next"], asked)
             if through is None:
                 return []
+            if size > PAGE_BYTES:
+                through = connection.number(SQL["fitting"], {**asked, "bytes": PAGE_BYTES})
             asked = {"after": after, "through": through}
             text, data = connection.row(tuple[str, bytes | None], SQL["events"], asked)
             found = rows.rows_decoder.decode(text)
