@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
 from msgspec.structs import replace
 
 from tailrace.core.condition import Condition
@@ -19,6 +22,7 @@ from tailrace.log.comparing import Copied
 from tailrace.log.copying import Copying
 from tailrace.log.store import Entry, Fork, Receipt, Store
 from tailrace.stores.memory import MemoryStore
+from tailrace.testing.store_contract.history import EXAMPLES, STEPS, History
 from tailrace.testing.store_contract.subject import (
     EVERYTHING,
     Clock,
@@ -272,6 +276,39 @@ class CopyChecks(Subject):
             names, name = names + [one.name for one in states], states[-1].name
         assert names == sorted(set(names))
         assert {"gone", "src", "$system/x"} <= set(names)
+
+    def test_any_history_goes_on_in_copies_of_its_log(self) -> None:
+        machine = type("MovingHistory", (MovingHistory,), {"subject": self})
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=max(1, EXAMPLES // 4),
+                stateful_step_count=STEPS,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+class MovingHistory(History):
+    """A log that is copied now and then, and goes on as its copy; its model knows nothing of that."""
+
+    @rule(through_memory=st.booleans())
+    def move(self, through_memory: bool) -> None:
+        """The log is copied into a new store of the kind, perhaps by way of another kind."""
+        self.store = self.run(self._moved(through_memory=through_memory))
+
+    async def _moved(self, *, through_memory: bool) -> Store:
+        source = self.store
+        if not archive_of(source).keeps_positions:
+            pytest.skip("positions are others in a copy, and the model's stay as they are")
+        if through_memory:
+            source = MemoryStore(self.clock, epoch=1)
+            await Copying(archive_of(self.store), source.archive, self.clock, lambda _: None).run()
+        target = await self.subject.make_store(self.clock)
+        await Copying(archive_of(source), archive_of(target), self.clock, lambda _: None).run()
+        await self.store.aclose()
+        return await self.subject.reopen(target, self.clock) if target.capabilities.survives else target
 
 
 # ---- what is compared -------------------------------------------------------------------------------------
