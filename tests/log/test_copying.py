@@ -39,6 +39,10 @@ async def log_of(*topics: str, epoch: int = 1) -> MemoryStore:
     return store
 
 
+async def log_to(store: MemoryStore, topic: str) -> None:
+    await store.append([Entry(topic=topic, drafts=[Draft(topic=topic, data=b"new")])])
+
+
 async def copied(source: Archive, target: Archive, report: Tell = nothing) -> Copied:
     return await Copying(source, target, Clock(), report).run()
 
@@ -131,7 +135,7 @@ class Appending(Wrong):
         found = await super().memories(bookmark, limit)
         if self._times:
             self._times -= 1
-            await self._store.append([Entry(topic="new", drafts=[Draft(topic="new", data=b"new")])])
+            await log_to(self._store, "new")
         return found
 
 
@@ -139,6 +143,20 @@ async def test_what_was_appended_meanwhile_is_copied_too() -> None:
     store, target = await log_of("a"), MemoryStore(Clock())
     done = await copied(Appending(store, 2), target.archive)
     assert (done.events, await target.tip()) == (3, await store.tip())
+
+
+async def test_what_comes_while_events_are_read_waits_for_its_topics() -> None:
+    store, target = await log_of("a", "b"), MemoryStore(Clock())
+
+    class Busy(Wrong):
+        async def states(self, after: str, limit: int) -> Sequence[TopicState]:
+            found = await super().states(after, limit)
+            if (await store.tip()).position < 5:
+                await log_to(store, "new")
+            return found
+
+    done = await copied(Busy(store), target.archive)
+    assert (done.events, done.through) == (4, 5)
 
 
 async def test_a_source_that_does_not_stand_still_is_given_up() -> None:
