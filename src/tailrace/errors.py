@@ -292,6 +292,12 @@ class StoreUnusable(TailraceError):
     code = "store_unusable"
 
 
+class CopyFailed(TailraceError):
+    """The copy of a log is not finished."""
+
+    code = "copy_failed"
+
+
 class StoreClosed(Unavailable):
     """The store has been closed."""
 

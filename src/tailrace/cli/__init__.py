@@ -1,4 +1,4 @@
-"""The command line: `tailrace serve | publish | tail | topics | demo | bench | doctor`.
+"""The command line: `tailrace serve | publish | tail | topics | copy | migrate | demo | bench | doctor`.
 
 Each command loads only what it uses, because `serve` has to be ready in half a second. Errors are one sentence on
 stderr and exit code 1 (2 for a wrong call, or a setting or store that cannot be used), never a traceback. Results go to
@@ -15,7 +15,9 @@ from typing import Annotated, Literal
 import typer
 
 from tailrace.cli.bench import bench
+from tailrace.cli.copy import copy
 from tailrace.cli.doctor import doctor
+from tailrace.cli.migrate import migrate
 from tailrace.cli.options import console
 from tailrace.cli.publish import publish
 from tailrace.cli.tail import tail
@@ -39,6 +41,8 @@ app.command()(tail)
 app.add_typer(topics, name="topics")
 app.command()(bench)
 app.command()(doctor)
+app.command()(copy)
+app.command()(migrate)
 
 
 def main() -> None:

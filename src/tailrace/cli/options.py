@@ -6,10 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +36,16 @@ def run(work: Coroutine[object, object, None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to say at exit
         raise typer.Exit from None
+
+
+@contextmanager
+def exit_codes(code: int, *errors: type[TailraceError]) -> Iterator[None]:
+    """Have errors of these kinds end the command with this exit code, after their sentence."""
+    try:
+        yield
+    except errors as error:
+        console().print(f"tailrace: {error.sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(code) from None
 
 
 def console() -> Console:

@@ -64,6 +64,11 @@ class EventSequence:
             self._positions, self._events, self._holes = [event.position for event in kept], [*kept], 0
 
 
+def walk_after(events: Sequence[Event], position: int) -> Iterator[Event]:
+    """Those that stand after a position."""
+    return walk(events, bisect_right(events, position, key=position_of))
+
+
 def walk(events: Sequence[Event | None], start: int, *, backwards: bool = False) -> Iterator[Event]:
     """What there is from index `start` on, or, `backwards`, before it."""
     indices = range(start - 1, -1, -1) if backwards else range(start, len(events))

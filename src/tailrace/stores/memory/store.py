@@ -52,6 +52,7 @@ from tailrace.log.store import (
     TopicView,
 )
 from tailrace.log.tail import bounded
+from tailrace.stores.memory.archive import Contents, MemoryArchive
 from tailrace.stores.memory.sequence import EventSequence, position_of, walk
 from tailrace.stores.memory.topic import Answer, Inherited, Topic
 from tailrace.stores.memory.topics import Topics
@@ -68,17 +69,33 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], int] = wall_ms, epoch: int | None = None) -> None:
         self._clock = clock
         self._tip = Cursor(clock() if epoch is None else epoch, BIRTH)
+        self._ends: dict[int, int] = {}  # of past epochs, in a log that was copied here
         self._recorded_at = -1
         self._time = ""  # the same in words
         self._all = EventSequence()
         self._topics = Topics()
         self._plain = True  # no event expires or is the server's own, so none need be left out of "everything"
         self._closed = False
+        self._archive = MemoryArchive(self._look, self._fill)
 
     @property
     def capabilities(self) -> Capabilities:
         """Memory, and nothing that survives."""
         return _CAPABILITIES
+
+    @property
+    def archive(self) -> MemoryArchive:
+        """The whole log, to be copied: see `Archive`."""
+        return self._archive
+
+    def _look(self) -> Contents:
+        self._require_open()
+        return Contents(self._tip, self._recorded_at, tuple(sorted(self._ends.items())), self._all, self._topics)
+
+    def _fill(self, contents: Contents) -> None:
+        self._require_open()
+        self._tip, self._recorded_at, ends, self._all, self._topics = contents
+        self._ends, self._time, self._plain = dict(ends), format_time(self._recorded_at), False
 
     async def tip(self) -> Cursor:
         """See `Store.tip`."""
@@ -218,7 +235,7 @@ class MemoryStore:
 
     def _judge_condition(self, condition: Condition) -> None:
         """Rule 9."""
-        after = require_cursor(condition.after, self._tip, {})
+        after = require_cursor(condition.after, self._tip, self._ends)
         selection = condition.selection
         newer = takewhile(
             lambda event: event.position > after, self._walk(selection, self._tip.position + 1, backwards=True)
@@ -302,7 +319,7 @@ class MemoryStore:
         return self._read(selection, after, limit)
 
     def _read(self, selection: Selection, after: Cursor, limit: int) -> Page:
-        start, reason = resolve(after, self._tip, {})
+        start, reason = resolve(after, self._tip, self._ends)
         gap = self._gap(selection, after, start, reason)
         if self._plain and selection.everything:
             window, through = self._all.window(start, limit)
@@ -324,7 +341,7 @@ class MemoryStore:
     async def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
         """See `Store.read_back`."""
         self._require_open()
-        start, reason = resolve(before, self._tip, {})
+        start, reason = resolve(before, self._tip, self._ends)
         source = self._walk(selection, start if reason is None else self._tip.position + 1, backwards=True)
         events, through = self._look_through(source, selection, limit)
         return Page(events, Cursor(self._tip.epoch, through or 0))

@@ -135,6 +135,29 @@ class Topics:
             if topic is not None and not topic.is_over(moment):
                 topic.touched_at = max(topic.touched_at, moment)
 
+    # ---- all of them, as they are ---------------------------------------------------------------------------
+
+    def everyone(self, after: str) -> Iterator[tuple[str, Marks, Topic | None, Topic | None]]:
+        """What is or has been a topic, in order of name beyond a name: its marks, and the topic, living or gone."""
+        for name in sorted(self._marks):
+            if name > after:
+                yield name, self._marks[name], self._topics.get(name), self._gone.get(name)
+
+    def restore(self, name: str, marks: Marks, topic: Topic | None) -> None:
+        """Take a name as `everyone` tells of it; a topic that exists shares the marks of its name."""
+        self._marks[name] = marks
+        self.removed_through = max(self.removed_through, marks.removed_through)
+        if topic is None:
+            return
+        if topic.gone:
+            self._gone[name] = topic
+            return
+        topic.marks = marks
+        self._topics[name] = topic
+        insort(self._names, name)
+        if topic.deadline is not None:
+            self._mortal[name] = None
+
     # ---- selections ---------------------------------------------------------------------------------------
 
     def selected(self, selection: Selection) -> set[str] | None:

@@ -21,6 +21,8 @@ Parameters = Sequence[Value] | Mapping[str, Value]
 
 END: Final = 2**63 - 1
 """Beyond every position and every moment."""
+_TOGETHER: Final = 200
+"""Rows that one statement inserts."""
 _STATEMENTS: Final = 128
 """Prepared statements kept."""
 _BUSY_SECONDS: Final = 2.0
@@ -62,6 +64,22 @@ class Connection:
         with self._border():
             found: object = self._driver.execute(sql, parameters).fetchone()
             return msgspec.convert(found, shape)
+
+    def rows(self, shape: type[_T], sql: str, parameters: Parameters = ()) -> list[_T]:
+        """The rows that a statement answers, each as `shape`; for callers beside whom no event loop waits."""
+        with self._border():
+            found: object = self._driver.execute(sql, parameters).fetchall()
+            return msgspec.convert(found, list[shape])  # type: ignore[valid-type]
+
+    def many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
+        """Insert rows; `sql` ends with the places of one. Many at a time, for the driver gives up the interpreter at
+        every step (and it takes half the time).
+        """
+        place = ", " + sql[sql.rindex("(") :]
+        with self._border():
+            for start in range(0, len(rows), _TOGETHER):
+                part = rows[start : start + _TOGETHER]
+                self._driver.execute(sql + place * (len(part) - 1), [value for row in part for value in row])
 
     def number(self, sql: str, parameters: Parameters = ()) -> int | None:
         """The one number that a statement answers."""

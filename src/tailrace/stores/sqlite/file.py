@@ -11,16 +11,20 @@ import re
 import sqlite3
 import struct
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tailrace.core.position import BIRTH
 from tailrace.errors import StoreFull, StoreLocked, StoreUnusable, TailraceError
+from tailrace.log.schema import Schema
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.statements import SQL
 
 APPLICATION_ID: Final = 0x7461696C
 """'tail' in ASCII, where SQLite files say whose they are."""
+COPY_ID: Final = 0x7461696B
+"""The same of a file with an unfinished copy (`archiving.py`), which is not a log yet, nor to any older program."""
 _OLDEST_SQLITE: Final = (3, 38, 0)
 """The first with JSON and its operators always there."""
 _MAGIC: Final = b"SQLite format 3\0"
@@ -34,6 +38,12 @@ class Migration(NamedTuple):
 
     number: int
     script: str
+
+    @property
+    def purpose(self) -> str:
+        """What it brings: the comment that it begins with."""
+        lines = takewhile(lambda line: line.startswith("--"), self.script.splitlines())
+        return " ".join([line.removeprefix("--").strip() for line in lines])
 
 
 def migrations() -> list[Migration]:
@@ -71,8 +81,9 @@ class Lock:
         self._connection.close()
 
 
-def lock_and_prepare(path: Path, clock: Callable[[], int]) -> Lock:
-    """Take the lock of a log and bring its file to the newest format; makes the file if there is none.
+def lock_and_prepare(path: Path, clock: Callable[[], int], *, unfinished: bool = False) -> Lock:
+    """Take the lock of a log and bring its file to the newest format; makes the file if there is none. A copy that is
+    not finished is refused, unless it is to go on (`unfinished`).
 
     Raises StoreUnusable, with nothing changed, StoreLocked or StoreFull.
     """
@@ -84,13 +95,15 @@ def lock_and_prepare(path: Path, clock: Callable[[], int]) -> Lock:
     exists = _inspect(path, len(steps))
     try:
         if exists and not _wal_of(path).exists():
-            _probe(path, "mode=ro&immutable=1", len(steps))  # what is closed is not touched at all
+            _probe(
+                path, "mode=ro&immutable=1", len(steps), unfinished=unfinished
+            )  # what is closed is not touched at all
         lock = Lock(path)
         try:
             if not _inspect(path, len(steps)):
                 _make(path, steps, clock)
             elif _wal_of(path).exists():
-                _probe(path, "mode=ro", len(steps))
+                _probe(path, "mode=ro", len(steps), unfinished=unfinished)
             _migrate(path, steps)
         except BaseException:
             lock.release()
@@ -100,6 +113,15 @@ def lock_and_prepare(path: Path, clock: Callable[[], int]) -> Lock:
     except TailraceError as error:
         raise StoreUnusable(f"{path} cannot be opened: {error.sentence}") from error
     return lock
+
+
+def schema_of_file(path: Path) -> Schema:
+    """In which format a file is; it is only looked at. Raises StoreUnusable."""
+    path, steps = path.resolve(), migrations()
+    if not _inspect(path, len(steps)):
+        return Schema(0, len(steps))
+    version = _probe(path, "mode=ro" if _wal_of(path).exists() else "mode=ro&immutable=1", len(steps))
+    return Schema(version, len(steps), tuple(step.purpose for step in steps[version:]))
 
 
 def _wal_of(path: Path) -> Path:
@@ -124,7 +146,7 @@ def _inspect(path: Path, newest: int) -> bool:
         raise StoreUnusable(f"{path} is not an SQLite file: choose another name for the log.")
     page_size, pages = struct.unpack(">H", header[16:18])[0], struct.unpack(">I", header[28:32])[0]
     version, owner = struct.unpack(">I", header[60:64])[0], struct.unpack(">I", header[68:72])[0]
-    if owner != APPLICATION_ID:
+    if owner not in (APPLICATION_ID, COPY_ID):
         raise StoreUnusable(f"{path} is the SQLite file of another program: choose another name for the log.")
     _refuse_newer(path, version, newest)
     needed = pages * (65536 if page_size == 1 else page_size)
@@ -143,12 +165,18 @@ def _refuse_newer(path: Path, version: int, newest: int) -> None:
         )
 
 
-def _probe(path: Path, mode: str, newest: int) -> None:
-    """Read what a log cannot do without, changing nothing. Raises StoreUnusable."""
+def _probe(path: Path, mode: str, newest: int, *, unfinished: bool = False) -> int:
+    """Read what a log cannot do without, changing nothing; answers its format. Raises StoreUnusable."""
     try:
         connection = Connection(path, mode)
         try:
-            _refuse_newer(path, connection.number("PRAGMA user_version") or 0, newest)
+            version = connection.number("PRAGMA user_version") or 0
+            _refuse_newer(path, version, newest)
+            if not unfinished and connection.number("PRAGMA application_id") == COPY_ID:
+                raise StoreUnusable(
+                    f"A copy into {path} was not finished: run tailrace copy again, which goes on where it was, or "
+                    "remove the file."
+                )
             for table in ("log", "epochs"):
                 verdict = connection.row(tuple[str], f"PRAGMA quick_check('{table}')")[0]
                 if verdict != "ok":
@@ -156,6 +184,7 @@ def _probe(path: Path, mode: str, newest: int) -> None:
             connection.row(tuple[int, int, int, int], SQL["log"])
             for end in ("min", "max"):
                 connection.number(f"SELECT {end}(position) FROM events")  # noqa: S608 - one of the two words above
+            return version
         finally:
             connection.close()
     except StoreUnusable:

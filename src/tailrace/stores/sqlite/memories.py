@@ -6,6 +6,7 @@ entries of the same append, and written at its end.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -22,6 +23,8 @@ NameKey = tuple[int, str]
 """A topic's id, and a producer's id or an Idempotency-Key."""
 IdKey = tuple[int, str, str]
 """A topic's id, an event's source (nothing if it is the usual one) and its id."""
+
+_ESCAPED = re.compile(r"\\(.)")
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -103,9 +106,9 @@ class Memories:
         for entry in entries:
             topic = topics.get(entry.topic)
             if topic is not None and entry.producer is not None:
-                producers.add((topic, _safe(entry.producer.id)))
+                producers.add((topic, safe(entry.producer.id)))
             if topic is not None and entry.idempotency_key is not None:
-                receipts.add((topic, _safe(entry.idempotency_key)))
+                receipts.add((topic, safe(entry.idempotency_key)))
             for draft in entry.drafts:
                 if draft.id is not None and draft.topic in topics:
                     ids.add(_id_key(topics[draft.topic], draft))
@@ -115,20 +118,20 @@ class Memories:
 
     def producer(self, topic: int, name: str) -> ProducerState | None:
         """What is remembered of a producer."""
-        state = self._producers.get((topic, _safe(name)))
+        state = self._producers.get((topic, safe(name)))
         return None if state is None else ProducerState(*state)
 
     def put_producer(self, topic: int, name: str, state: ProducerState) -> None:
         """Remember a producer's last request."""
-        self._producers.put((topic, _safe(name)), _State(*msgspec.structs.astuple(state)))
+        self._producers.put((topic, safe(name)), _State(*msgspec.structs.astuple(state)))
 
     def receipt(self, topic: int, key: str) -> Answer | None:
         """The first answer to an Idempotency-Key."""
-        return self._receipts.get((topic, _safe(key)))
+        return self._receipts.get((topic, safe(key)))
 
     def put_receipt(self, topic: int, key: str, answer: Answer) -> None:
         """Remember the first answer to an Idempotency-Key."""
-        self._receipts.put((topic, _safe(key)), answer)
+        self._receipts.put((topic, safe(key)), answer)
 
     def place(self, topic: int, draft: Draft) -> Place | None:
         """Where an event of a draft's id and source stands."""
@@ -147,12 +150,17 @@ class Memories:
 
 def _id_key(topic: int, draft: Draft) -> IdKey:
     assert draft.id is not None, "asked only of drafts that have one"
-    return topic, _safe(stored_source(draft)), _safe(draft.id)
+    return topic, safe(stored_source(draft)), safe(draft.id)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """The text without NUL, at which SQLite's JSON would cut it off; different texts stay different."""
     return text.replace("\\", "\\\\").replace("\0", "\\0") if "\0" in text or "\\" in text else text
+
+
+def unsafe(text: str) -> str:
+    """The text that `safe` was given."""
+    return _ESCAPED.sub(lambda match: "\0" if match[1] == "0" else "\\", text) if "\\" in text else text
 
 
 _producers_decoder: Final = msgspec.json.Decoder(list[tuple[NameKey, _State]])

@@ -19,7 +19,7 @@ Row = tuple[  # position, topic, entry, recorded_at, size of data, expires_at; t
 rows_decoder: Final = msgspec.json.Decoder(list[Row])
 _tags_decoder: Final = msgspec.json.Decoder(tuple[str, ...])
 _extensions_decoder: Final = msgspec.json.Decoder(dict[str, Extension])
-_text = lru_cache(maxsize=1024)(format_time)
+time_text: Final = lru_cache(maxsize=1024)(format_time)
 """Events that were stored together have the same time."""
 
 
@@ -81,7 +81,7 @@ def events(rows: Sequence[Row], data: bytes, names: Mapping[int, str], epoch_of:
                 content_type=JSON_TYPE if media is None else media or None,
                 id=name or f"{epoch or epoch_of(position)}-{position}",
                 source=source or f"/topics/{of}",
-                time=time or _text(recorded_at),
+                time=time or time_text(recorded_at),
                 key=key,
                 tags=_tags_decoder.decode(tags) if tags else (),
                 extensions=_extensions_decoder.decode(more) if more else None,

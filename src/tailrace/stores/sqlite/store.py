@@ -10,11 +10,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from tailrace.core.retention import TopicConfig
+from tailrace.core.retention import Durability, TopicConfig
 from tailrace.errors import TailraceError
 from tailrace.log.log import wall_ms
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Swept, TopicInfo
 from tailrace.stores.sqlite.appending import LEVELS
+from tailrace.stores.sqlite.archiving import SqliteArchive
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.file import Lock, lock_and_prepare
 from tailrace.stores.sqlite.reading import Reader, Reading, open_readers
@@ -46,19 +47,28 @@ class SqliteStore(Reading):
         super().__init__(opened.readers, clock)
         self._opened = opened
         self._writing = writing
+        self._archive = SqliteArchive(self._read_raw, self._write_raw)
         self._purging = False
         self._purge_later()
 
+    async def _read_raw(self, ask: Callable[[Connection], _T]) -> _T:
+        return await self._read(lambda reader: ask(reader.connection))
+
+    async def _write_raw(self, ask: Callable[[Connection], _T], level: Durability) -> _T:
+        return await self._write(self._opened.writer.lend, ask, level)
+
     @classmethod
-    async def open(cls, path: Path, *, clock: Callable[[], int] = wall_ms) -> SqliteStore:
+    async def open(cls, path: Path, *, clock: Callable[[], int] = wall_ms, unfinished: bool = False) -> SqliteStore:
         """Open the log in a file, or begin one there. `clock` in milliseconds since 1970.
+
+        A file with an unfinished copy is refused, unless it is opened (`unfinished`) to be filled by its `archive`.
 
         Raises StoreUnusable if the file is not a log, is damaged or newer than this program (it is left as it is), or
         cannot be opened; StoreLocked if another process has it open; StoreFull.
         """
         writing = ThreadPoolExecutor(1, thread_name_prefix="tailrace-writer")
         try:
-            opened = await asyncio.get_running_loop().run_in_executor(writing, _open, path, clock)
+            opened = await asyncio.get_running_loop().run_in_executor(writing, _open, path, clock, unfinished)
         except BaseException:
             writing.shutdown(wait=False)
             raise
@@ -68,6 +78,11 @@ class SqliteStore(Reading):
     def capabilities(self) -> Capabilities:
         """Written or synced to disk; it survives."""
         return CAPABILITIES
+
+    @property
+    def archive(self) -> SqliteArchive:
+        """The whole log, to be copied: see `Archive`."""
+        return self._archive
 
     async def append(self, entries: Sequence[Entry]) -> Appended:
         """See `Store.append`. If the caller goes away, the append under way is finished all the same."""
@@ -141,10 +156,10 @@ class SqliteStore(Reading):
             self._opened.lock.release()
 
 
-def _open(path: Path, clock: Callable[[], int]) -> _Opened:
+def _open(path: Path, clock: Callable[[], int], unfinished: bool) -> _Opened:
     path = path.resolve()
     with ExitStack() as undo:
-        lock = lock_and_prepare(path, clock)
+        lock = lock_and_prepare(path, clock, unfinished=unfinished)
         undo.callback(lock.release)
         connection = Connection(path, "mode=rw", cache_kib=_CACHE_KIB)
         undo.callback(connection.close)

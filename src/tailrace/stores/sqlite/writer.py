@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ _PURGED: Final = 500
 _SYNCHRONOUS: Final[Mapping[Durability, str]] = {"written": "NORMAL", "fsync": "FULL"}
 _REMEMBERED_MS: Final = 3_600_000
 """How long the last answer of a sender is kept. A sender in doubt asks within seconds, or never."""
+
+_T = TypeVar("_T")
 
 
 class Remembered(NamedTuple):
@@ -71,15 +73,18 @@ class Writer:
     def _transaction(self, level: Durability) -> Iterator[None]:
         """All or nothing, at a level of durability; what is in memory is what is stored, whatever happens."""
         try:
-            if level != self._level:
-                self._connection.run(f"PRAGMA synchronous = {_SYNCHRONOUS[level]}")
-                self._level = level
+            self._reach(level)
             with self._connection.transaction():
                 yield
         except BaseException:
             self._look_again()
             raise
         self._topics.trim()
+
+    def _reach(self, level: Durability) -> None:
+        if level != self._level:
+            self._connection.run(f"PRAGMA synchronous = {_SYNCHRONOUS[level]}")
+            self._level = level
 
     def append(self, entries: Sequence[Entry], remember: Remember = nothing_more) -> Appended:
         """See `Store.append`."""
@@ -125,6 +130,14 @@ class Writer:
         topic = self._topic(name)
         with self._transaction("written"):  # if power fails, removal and marks are undone together
             return Sweeping(self._connection, self._topics, topic, now).run(budget)
+
+    def lend(self, ask: Callable[[Connection], _T], level: Durability) -> _T:
+        """Have somebody else write, at a level of durability; what is in memory is read again afterwards."""
+        try:
+            self._reach(level)
+            return ask(self._connection)
+        finally:
+            self._look_again()
 
     def purge(self) -> bool:
         """Remove some of what deleted topics have left; answers whether there is more."""

@@ -14,12 +14,13 @@ tell long stories to both and compares what they say (set TAILRACE_EXAMPLES for 
 import pytest
 
 _MODULES = (
-    *("conditions", "entries", "forks", "gaps", "history", "lifetimes", "model", "model_topic", "pages"),
+    *("conditions", "copying", "entries", "forks", "gaps", "history", "lifetimes", "model", "model_topic", "pages"),
     *("repetition", "subject", "survival", "sweeping", "topics", "types"),
 )
 pytest.register_assert_rewrite(*[f"{__name__}.{module}" for module in _MODULES])
 
 from tailrace.testing.store_contract.conditions import ConditionChecks  # noqa: E402 - rewriting comes first
+from tailrace.testing.store_contract.copying import CopyChecks  # noqa: E402
 from tailrace.testing.store_contract.entries import EntryChecks  # noqa: E402
 from tailrace.testing.store_contract.forks import ForkChecks  # noqa: E402
 from tailrace.testing.store_contract.gaps import GapChecks  # noqa: E402
@@ -48,6 +49,7 @@ class StoreContract(
     LifetimeChecks,
     SweepingChecks,
     SurvivalChecks,
+    CopyChecks,
     HistoryChecks,
 ):
     """Every promise of the port, one check each. See the package's docstring for how to use it."""

@@ -1,0 +1,70 @@
+"""From a store's URL to what `tailrace copy` and `tailrace migrate` need of it. Beside `from_url.py`, which serves."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+from tailrace.errors import ConfigError, StoreUnusable
+from tailrace.log.archive import Archived
+from tailrace.log.schema import Schema
+from tailrace.stores.from_url import open_store, scheme_of, sqlite_path, without_password
+
+_Clock = Callable[[], int]
+_T = TypeVar("_T")
+
+
+async def open_source(url: str, clock: _Clock) -> Archived:
+    """Open a log that is to be copied. Raises ConfigError if it cannot be, StoreUnusable if there is none."""
+    if not (await schema_of(url)).found:
+        raise StoreUnusable(f"There is no log at {without_password(url)}: give the URL that it is served with.")
+    store = await open_store(url, clock=clock)
+    assert isinstance(store, Archived), "what can be a target can be a source"
+    return store
+
+
+async def open_target(url: str, clock: _Clock) -> Archived:
+    """Open a store that is to take a log, one with an unfinished copy too. Raises what `open_store` does."""
+    return await _of(url, _TARGETS)(url, clock)
+
+
+async def schema_of(url: str) -> Schema:
+    """In which format a store keeps its log; nothing is changed.
+
+    Raises ConfigError for a store that has no format, StoreUnusable if it is newer than this program, damaged, not a
+    log, or cannot be reached.
+    """
+    return await _of(url, _SCHEMAS)(url)
+
+
+def require_different(source: str, target: str) -> None:
+    """Raise ConfigError if two URLs name the same log, as far as can be told from them."""
+    same = source == target
+    if scheme_of(source) == scheme_of(target) == "sqlite":
+        same = sqlite_path(source).resolve() == sqlite_path(target).resolve()
+    if same:
+        raise ConfigError(f"Both URLs name the same log, {without_password(source)}: give another one to copy it to.")
+
+
+async def _sqlite_target(url: str, clock: _Clock) -> Archived:
+    from tailrace.stores.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is loaded
+
+    return await SqliteStore.open(sqlite_path(url), clock=clock, unfinished=True)
+
+
+async def _sqlite_schema(url: str) -> Schema:
+    from tailrace.stores.sqlite.file import schema_of_file  # noqa: PLC0415 - only what is used is loaded
+
+    return schema_of_file(sqlite_path(url))
+
+
+_TARGETS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Archived]]]] = {"sqlite": _sqlite_target}
+_SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {"sqlite": _sqlite_schema}
+
+
+def _of(url: str, table: Mapping[str, _T]) -> _T:
+    """What a table has for the scheme of a URL. Raises ConfigError."""
+    scheme = scheme_of(url)
+    if scheme not in table:
+        raise ConfigError(f"A {scheme}:// log lives and ends with its process: it cannot be copied or migrated.")
+    return table[scheme]
