@@ -89,9 +89,18 @@ async def _sqlite(url: str, clock: _Clock) -> Store:
     return await SqliteStore.open(sqlite_path(url), clock=clock)
 
 
+async def _redis(url: str, clock: _Clock) -> Store:
+    with needing("redis", "redis"):
+        from tailrace.stores.redis import RedisStore  # noqa: PLC0415
+
+    return await RedisStore.open(url, clock)
+
+
 _OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
+    "redis": _redis,
+    "rediss": _redis,
 }
 
 

@@ -1,0 +1,143 @@
+"""Talking to Redis: one script is one step. Whatever the driver raises becomes an error of ours here, and only here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from typing import Final, cast
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from tailrace.errors import StoreFull, StoreUnusable, Unavailable
+from tailrace.stores.redis.settings import Settings
+
+Argument = str | int | float | bytes
+_CONNECTIONS: Final = 32
+"""The most connections of one node: as many reads at once."""
+
+
+class Unanswered(Unavailable):
+    """Redis did not answer: whether it has done what it was asked is not known."""
+
+
+class Script:
+    """A script by its name, and the hash that Redis calls it by."""
+
+    def __init__(self, name: str) -> None:
+        folder = resources.files("tailrace.stores.redis") / "lua"
+        self.text: str = "\n".join([(folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name)])
+        self.sha: str = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+script: Final = cache(Script)
+
+
+class Connection:
+    """Redis, or the node of a Redis Cluster that has the log's keys."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings: Settings = settings
+        self._client = _cluster(settings) if settings.cluster else single(settings)
+
+    async def run(self, name: str, *arguments: Argument) -> list[object]:
+        """What a script answers. Raises Unanswered, Unavailable, StoreFull, and StoreUnusable from a part of a cluster."""
+        one = script(name)
+        with translated(self.settings):
+            try:
+                answer = await self._client.evalsha(one.sha, 1, self.settings.key, *arguments)
+            except exceptions.NoScriptError:  # a server that was restarted, or told to forget them
+                answer = await self._client.eval(one.text, 1, self.settings.key, *arguments)
+        return cast("list[object]", answer)
+
+    async def ask(self, *command: str) -> object:
+        """What the server that has the log's keys answers to a command about itself."""
+        with translated(self.settings):
+            if isinstance(self._client, RedisCluster):
+                await self._client.initialize()
+                node = self._client.get_node_from_key(self.settings.key)
+                return await self._client.execute_command(*command, target_nodes=node)
+            return await self._client.execute_command(*command)
+
+    def listener(self) -> Redis:
+        """A client of its own for whoever listens. In a cluster each node tells what was published at any."""
+        if isinstance(self._client, RedisCluster):
+            node = self._client.get_node_from_key(self.settings.key) or self._client.get_default_node()
+            return single(self.settings._replace(host=str(node.host), port=int(node.port)))
+        return single(self.settings)
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        await self._client.aclose()
+
+
+def single(settings: Settings) -> Redis:
+    """A client of one server, which asks nothing twice by itself."""
+    return Redis(
+        host=settings.host,
+        port=settings.port,
+        db=settings.database,
+        username=settings.user,
+        password=settings.password,
+        socket_timeout=settings.timeout,
+        socket_connect_timeout=settings.timeout,
+        max_connections=_CONNECTIONS,
+        retry=Retry(NoBackoff(), 0),
+        ssl=settings.tls,
+        ssl_ca_certs=settings.ca,
+    )
+
+
+def _cluster(settings: Settings) -> RedisCluster:
+    return RedisCluster(
+        host=settings.host,
+        port=settings.port,
+        username=settings.user,
+        password=settings.password,
+        socket_timeout=settings.timeout,
+        socket_connect_timeout=settings.timeout,
+        max_connections=_CONNECTIONS,
+        retry=Retry(NoBackoff(), 1),
+        ssl=settings.tls,
+        ssl_ca_certs=settings.ca,
+    )
+
+
+@contextmanager
+def translated(settings: Settings) -> Iterator[None]:
+    """Say in our own words what the driver raises."""
+    where = settings.where
+    try:
+        yield
+    except (exceptions.MovedError, exceptions.AskError) as error:
+        raise StoreUnusable(f"{where} is part of a Redis Cluster: add cluster=true to the URL.") from error
+    except exceptions.AuthenticationError as error:
+        raise Unavailable(f"{where} does not accept the user or the password: correct them in the URL.") from error
+    except exceptions.OutOfMemoryError as error:
+        raise StoreFull(f"{where} has reached its maxmemory: raise it, or have topics keep less.") from error
+    except exceptions.ReadOnlyError as error:
+        raise Unavailable(f"{where} is a replica that only reads: give the URL of the primary.") from error
+    except exceptions.NoPermissionError as error:
+        raise Unavailable(
+            f"{where} forbids what the log needs ({error}): allow the user all commands on the log's keys."
+        ) from error
+    except exceptions.BusyLoadingError as error:
+        raise Unavailable(f"{where} is still reading its files: it will answer by itself.") from error
+    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError, RuntimeError) as error:
+        raise Unanswered(f"{where} does not answer: {_said(error)}") from error
+    except exceptions.ResponseError as error:
+        if str(error).startswith("MISCONF") and "No space" in str(error):
+            raise StoreFull(f"The disk of {where} is full: publishing resumes by itself when there is room.") from error
+        raise Unavailable(f"{where} refuses: {_said(error)}") from error
+    except exceptions.RedisError as error:
+        raise Unanswered(f"{where} does not answer: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return f"{str(error).rstrip('.') or type(error).__name__}."
