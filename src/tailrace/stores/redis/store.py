@@ -107,7 +107,7 @@ class RedisStore:
 
     async def _purge(self) -> None:
         """Remove what deleted topics have left, whenever there may be some."""
-        while True:
+        while not self._closed:
             await self._left.wait()
             try:
                 [more] = await self._connection.run("purge", _PURGED)
