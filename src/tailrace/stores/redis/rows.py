@@ -113,7 +113,12 @@ class Row(NamedTuple):
 
     def is_over(self, now: int) -> bool:
         """Whether its time is up."""
-        ends = self.deadline
+        if not self.blob:
+            return False
+        config = settled(self.blob)[1].config
+        if config.idle_seconds is None and config.expires_at is None:
+            return False
+        ends = deadline(config, self.touched_at)
         return ends is not None and ends <= now
 
     def info(self) -> TopicInfo:

@@ -35,7 +35,10 @@ class Topic(msgspec.Struct, eq=False):
 
     def is_over(self, now: int) -> bool:
         """Whether its time is up."""
-        ends = deadline(self.config, self.touched_at)
+        config = self.settled.config
+        if config.idle_seconds is None and config.expires_at is None:
+            return False
+        ends = deadline(config, self.touched_at)
         return ends is not None and ends <= now
 
 
@@ -48,6 +51,7 @@ class Topics:
         self._ids = ids
         self._topics: dict[str, Topic | None] = {}
         self._gone: dict[str, str] = {}
+        self._released: set[str] = set()
         self._marks: dict[str, int] = {}
         self._known: dict[str, Row] = {}
         self.created: int = 0
@@ -71,7 +75,7 @@ class Topics:
         self._request.checks.append(Check("h", "topics", name, row.blob))
         if not row.blob:
             self._topics[name] = None
-            if row.gone_id:
+            if row.gone_id and name not in self._released:
                 self._gone[name] = row.gone_id
             mark = str(row.removed_through) if row.removed_through else ""
             self._request.checks.append(Check("h", "gone", name, row.gone_id))
@@ -166,6 +170,7 @@ class Topics:
     def release(self, kin: Kin) -> None:
         """Nobody needs a topic any more that was kept for its forks."""
         self._gone.pop(kin.name, None)
+        self._released.add(kin.name)
         self.changed.add(kin.name)
         self.write("HDEL", "gone", kin.name)
         self.write("HDEL", "kept", kin.id, f"n{kin.id}", f"m{kin.id}")

@@ -50,9 +50,11 @@ end
 
 local stamp = '-' .. text(recorded)
 local told = q.events > 0 and cmsgpack.unpack(ARGV[2]) or { {}, {}, {} }
-local ends = 0
+local ends, at_offset = 0, {}
 for _, event in ipairs(told[2]) do
-  local place, start, middle = text(base + event[2]) .. stamp, ends + 1, ends + event[3]
+  local position = text(base + event[2])
+  local place, start, middle = position .. stamp, ends + 1, ends + event[3]
+  at_offset[event[2]] = position
   ends = middle + event[4]
   if event[4] == 0 then
     call('XADD', P .. 'log', place, event[1], string.sub(ARGV[3], start, middle))
@@ -64,7 +66,7 @@ end
 
 local function placed(offsets)
   local positions = {}
-  for i, offset in ipairs(offsets) do positions[i] = text(base + offset) end
+  for i, offset in ipairs(offsets) do positions[i] = at_offset[offset] end
   return positions
 end
 
