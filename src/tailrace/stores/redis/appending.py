@@ -27,7 +27,7 @@ from tailrace.log.judging import (
     require_sequence,
 )
 from tailrace.log.store import Appended, Entry, Receipt
-from tailrace.stores.redis.facts import Facts, names_of
+from tailrace.stores.redis.facts import Facts, is_plain, names_of
 from tailrace.stores.redis.kinship import Inherited, Kinship
 from tailrace.stores.redis.memories import Answer, Memories
 from tailrace.stores.redis.request import Placed, Request, Told
@@ -55,6 +55,7 @@ class Appending:
         self.topics: Topics = Topics(facts, request, ids)
         self.memories: Memories = Memories(facts, request)
         self._kinship = Kinship(facts, self.topics, request)
+        self._mortal = bool(facts.families)  # a topic may be over, or is gone
         self._events: list[Event] = []
         self._of: list[Topic] = []
         self._metas: list[bytes] = []
@@ -65,9 +66,13 @@ class Appending:
         """Judge all entries, and complete the request."""
         results: list[Receipt | TailraceError] = []
         for entry in entries:
-            self._remove_over(entry)
+            if self._mortal:
+                self._remove_over(entry)
             try:
-                receipt = self._delete(entry.topic) if entry.delete else self._accept(entry)
+                if is_plain(entry) and (topic := self.topics.get(entry.topic)) is not None:
+                    receipt = self._append(entry, topic)
+                else:
+                    receipt = self._delete(entry.topic) if entry.delete else self._accept(entry)
             except (BadInput, Refused) as refusal:
                 results.append(refusal)
             else:
@@ -102,6 +107,21 @@ class Appending:
                 self._remove(topic)
 
     # ---- judging: nothing is changed ------------------------------------------------------------------------
+
+    def _append(self, entry: Entry, topic: Topic) -> Receipt:
+        """What `_accept` does with an entry that asks nothing, to a topic that exists: most are such."""
+        if topic.settled.closed:
+            raise self._closed(topic)
+        answer = self._place(entry.drafts)
+        return Receipt(
+            self._epoch,
+            answer.first,
+            answer.last,
+            answer.events,
+            duplicate=False,
+            durability=self._level,
+            tail=topic.tail,
+        )
 
     def _accept(self, entry: Entry) -> Receipt:
         new = new_topics(entry, self.topics.config_of, self._levels)
@@ -233,6 +253,7 @@ class Appending:
 
     def _create(self, name: str, config: TopicConfig, inherited: Inherited | None) -> None:
         what = Settled(config, self._now)
+        self._mortal = self._mortal or config.idle_seconds is not None or config.expires_at is not None
         if inherited is None:
             self._kinship.born(self.topics.create(name, what, self._now, self.topics.mark(name)))
             return
@@ -253,21 +274,27 @@ class Appending:
             cursor = Cursor(self._epoch, position)
             self._events.append(draft.placed(cursor, first, self._recorded_at, self._time))
             self._of.append(topic)
-            self._metas.append(meta_of(draft, position - first))
+            meta = meta_of(draft, position - first)
+            self._metas.append(meta)
             topic.offsets.append(offset)
             topic.size += len(draft.data)
             topic.tail = topic.last = position
-            if topic.config.idle_seconds is not None:
+            if topic.settled.config.idle_seconds is not None:
                 self.topics.use(topic, self._now)
-            if draft.tags:
-                for tag in dict.fromkeys(draft.tags):
-                    self._tags.setdefault(tag, []).append(offset)
-            if draft.expires_at is not None:
-                self._request.expiring.append((topic.id, offset, draft.expires_at))
-            if draft.id is not None and self._is_remembered(self._now, topic.config):
-                self.memories.put_place(topic, draft, self._now, position)
+            if meta:
+                self._index(draft, topic, position)
         self._last += len(drafts)
         return Answer(self._now, first, self._last, len(drafts))
+
+    def _index(self, draft: Draft, topic: Topic, position: int) -> None:
+        """Where an event with attributes is found besides its topic."""
+        offset = position - self._base
+        for tag in dict.fromkeys(draft.tags):
+            self._tags.setdefault(tag, []).append(offset)
+        if draft.expires_at is not None:
+            self._request.expiring.append((topic.id, offset, draft.expires_at))
+        if draft.id is not None and self._is_remembered(self._now, topic.config):
+            self.memories.put_place(topic, draft, self._now, position)
 
     def _delete(self, name: str) -> Receipt:
         """Rule 1."""

@@ -47,7 +47,7 @@ class Connection:
         self._client = _cluster(settings) if settings.cluster else single(settings)
 
     async def run(self, name: str, *arguments: Argument) -> list[object]:
-        """What a script answers. Raises Unanswered, Unavailable, StoreFull, and StoreUnusable from a part of a cluster."""
+        """What a script answers. Raises Unavailable (Unanswered), StoreFull, or StoreUnusable (part of a cluster)."""
         one = script(name)
         with translated(self.settings):
             try:
@@ -63,7 +63,8 @@ class Connection:
                 await self._client.initialize()
                 node = self._client.get_node_from_key(self.settings.key)
                 return await self._client.execute_command(*command, target_nodes=node)
-            return await self._client.execute_command(*command)
+            asked = self._client.execute_command(*command)  # type: ignore[no-untyped-call] # it has no types
+            return cast("object", await asked)
 
     def listener(self) -> Redis:
         """A client of its own for whoever listens. In a cluster each node tells what was published at any."""

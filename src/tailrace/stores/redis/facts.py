@@ -135,8 +135,10 @@ def needs(entries: Sequence[Entry], facts: Facts, now: int) -> Needs:
     families: set[str] = set()
     conditions: dict[Condition, None] = {}
     for entry in entries:
-        named = names_of(entry)
-        names |= named
+        if is_plain(entry):
+            names.add(entry.topic)
+            continue
+        names |= names_of(entry)
         if entry.delete:
             families.add(entry.topic)
         if entry.forked_from is not None:
@@ -151,6 +153,24 @@ def needs(entries: Sequence[Entry], facts: Facts, now: int) -> Needs:
         [name for name in names if name not in facts.rows],
         [name for name in families if name not in facts.families],
         [one for one in conditions if one not in facts.looked],
+    )
+
+
+def is_plain(entry: Entry) -> bool:
+    """Whether an entry asks nothing, and names no topic but its own."""
+    return (
+        len(entry.drafts) == 1
+        and (draft := entry.drafts[0]).topic == entry.topic
+        and draft.id is None
+        and entry.producer is None
+        and entry.create is None
+        and entry.idempotency_key is None
+        and entry.condition is None
+        and entry.stream_seq is None
+        and entry.content_type is None
+        and entry.forked_from is None
+        and not entry.close
+        and not entry.delete
     )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from redis.asyncio.client import PubSub
 
@@ -60,7 +60,7 @@ class Hints:
                 await asyncio.wait_for(self._closed.wait(), pause)
             pause = min(pause * 2, _PAUSE_MOST)
 
-    async def _messages(self) -> AsyncIterator[bytes | None]:
+    async def _messages(self) -> AsyncGenerator[bytes | None, None]:
         """None when listening has begun, then what is heard. Raises Unavailable when it is over."""
         settings = self._connection.settings
         client = self._connection.listener()
@@ -88,7 +88,7 @@ class Hints:
             finally:
                 over.cancel()
 
-    async def _next(self, listening: PubSub, over: asyncio.Future[bool]) -> dict[str, object] | None:
+    async def _next(self, listening: PubSub, over: asyncio.Future[Literal[True]]) -> dict[str, object] | None:
         asking = asyncio.ensure_future(listening.get_message(timeout=self._connection.settings.timeout))
         try:
             await asyncio.wait({asking, over}, return_when=asyncio.FIRST_COMPLETED)

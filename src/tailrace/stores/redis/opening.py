@@ -1,4 +1,4 @@
-"""Before a log is used: whether this server can keep it, and what it promises. A refusal is one sentence with the fix."""
+"""Before a log is used: whether this server can keep it, and what it promises. Each refusal names the fix."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _EVERYSEC: Final = (
     "readers may see an event before it is on disk. Readers who saw more than is left get a gap."
 )
 _NO: Final = (
-    "appendfsync is no: what the system had not yet written may be lost when the machine of Redis fails, and readers may "
-    "see an event before it is on disk. Readers who saw more than is left get a gap."
+    "appendfsync is no: what the system had not yet written may be lost when the machine of Redis fails, and readers "
+    "may see an event before it is on disk. Readers who saw more than is left get a gap."
 )
 _UNKNOWN: Final = (
-    "CONFIG is forbidden, so appendfsync is not known: take it that acknowledged events may be lost when the machine of "
-    "Redis fails. Allow CONFIG GET, and this is told exactly."
+    "CONFIG is forbidden, so appendfsync is not known: take it that acknowledged events may be lost when the machine "
+    "of Redis fails. Allow CONFIG GET, and this is told exactly."
 )
 _MEMORY: Final = (
-    "Redis has no append-only file (appendonly no): what was acknowledged since its last snapshot is lost when it ends. "
-    "Readers who saw more than is left get a gap."
+    "Redis has no append-only file (appendonly no): what was acknowledged since its last snapshot is lost when it "
+    "ends. Readers who saw more than is left get a gap."
 )
 _FAILOVER: Final = "Redis copies to its replicas after it has answered: a failover may lose what was acknowledged last."
 
@@ -86,7 +86,7 @@ def _capable(level: Durability, *caveats: str) -> Capabilities:
 
 
 async def enter(connection: Connection, clock: Callable[[], int], seen: Head | None = None) -> Head:
-    """Come to the log, or make it. One that is not as it was `seen` by this node, or that another process of Redis kept,
+    """Come to the log, or make it. One that is not as this node has `seen` it, or that another process of Redis kept,
     begins a new epoch. Raises StoreUnusable if a newer program made it, else what `Connection.run` does.
     """
     known = (0, 0) if seen is None else (seen.epoch, seen.last)
@@ -94,8 +94,8 @@ async def enter(connection: Connection, clock: Callable[[], int], seen: Head | N
     if reply[0] == b"newer":
         assert isinstance(reply[1], bytes)
         raise StoreUnusable(
-            f"The log {connection.settings.prefix!r} was made by a newer Tailrace (format {reply[1].decode()}, and this "
-            f"one knows {FORMAT}): upgrade Tailrace, or choose another prefix."
+            f"The log {connection.settings.prefix!r} was made by a newer Tailrace (format {reply[1].decode()}, and "
+            f"this one knows {FORMAT}): upgrade Tailrace, or choose another prefix."
         )
     found = head(cast("list[bytes]", reply[1]))
     assert found is not None, "it was made if there was none"

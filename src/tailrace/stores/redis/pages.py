@@ -32,7 +32,7 @@ Mode = Literal["names", "ranges", "tag", "whole"]
 
 
 class Question(msgspec.Struct, kw_only=True):
-    """What `lua/page.lua` is asked. `names`: topics that are named in full; `ranges`: of names, as ZRANGEBYLEX has them;
+    """What `lua/page.lua` is asked. `names`: topics that are named in full; `ranges`: of names, as in ZRANGEBYLEX;
     `own`: without what a fork has inherited; `marks`: which are asked for, beyond `since`; `info`: a topic to be told.
     """
 

@@ -21,7 +21,7 @@ from tailrace.log.judging import gone, not_found, reached
 from tailrace.log.store import Appended, Capabilities, Entry, Swept, TopicInfo
 from tailrace.stores.redis.appending import Appending
 from tailrace.stores.redis.connection import Connection, Unanswered
-from tailrace.stores.redis.facts import Facts, names_of, needs
+from tailrace.stores.redis.facts import Facts, needs
 from tailrace.stores.redis.opening import enter
 from tailrace.stores.redis.pages import Pages
 from tailrace.stores.redis.request import Check, Request, Told, Used
@@ -39,7 +39,7 @@ _NOTHING: Final = Told([], [], [])
 
 
 class Done(NamedTuple):
-    """What came of a request: the end of the log before it, when its events were recorded, tails that were asked for."""
+    """What came of a request: the end of the log before it, when its events were recorded, and tails asked for."""
 
     base: int
     recorded_at: int
@@ -163,7 +163,7 @@ class Writer:
 
     async def _reserve(self, entries: Sequence[Entry]) -> None:
         """Have an id for each topic that may come into being."""
-        needed = sum([len(names_of(entry)) for entry in entries])
+        needed = sum([len(entry.drafts) + 1 for entry in entries])
         if len(self._ids) < needed:
             more = max(_IDS, needed)
             newest = cast("int", (await self._connection.run("ids", more))[0])

@@ -21,21 +21,20 @@ local function kin(id)
 end
 
 local function add(id)
-  if seen[id] then return nil end
-  seen[id] = true
-  local one = kin(id)
-  families[#families + 1] = one
-  return one
+  seen[id] = seen[id] or kin(id)
+  return seen[id]
 end
 
+local descended = {}
 for _, name in ipairs(cmsgpack.unpack(ARGV[2])) do
   local blob = call('HGET', P .. 'topics', name)
   local start = blob and id_of(blob) or call('HGET', P .. 'gone', name)
   local below = { start or nil }
   while #below > 0 do
-    local one = add(table.remove(below))
-    if one then
-      for _, fork in ipairs(one[8]) do below[#below + 1] = fork end
+    local id = table.remove(below)
+    if not descended[id] then
+      descended[id] = true
+      for _, fork in ipairs(add(id)[8]) do below[#below + 1] = fork end
     end
   end
   local line = start and call('HGET', P .. 'lineage', start)
@@ -43,4 +42,5 @@ for _, name in ipairs(cmsgpack.unpack(ARGV[2])) do
     for _, ancestor in ipairs(cjson.decode(line)) do add(text(ancestor[1])) end
   end
 end
+for _, one in pairs(seen) do families[#families + 1] = one end
 return { head(), rows, families }

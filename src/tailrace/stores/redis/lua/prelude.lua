@@ -23,7 +23,7 @@ local call = redis.call
 local INDEX_SMALL = 128 -- positions of an index that Redis keeps as one packed set (zset-max-listpack-entries)
 local SLICE = 1000 -- arguments of one command
 
--- Lua knows doubles alone: they are exact up to 2^53, but not as Lua or Redis print them. (%d costs half of %.0f.)
+-- Lua knows doubles alone: they are exact up to 2^53, but not as Lua or Redis print them.
 local format = string.format
 local function text(number) return format('%d', number) end
 
