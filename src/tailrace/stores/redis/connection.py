@@ -21,6 +21,10 @@ from tailrace.stores.redis.settings import Settings
 Argument = str | int | float | bytes
 _CONNECTIONS: Final = 32
 """The most connections of one node: as many reads at once."""
+_TRIES: Final = 3
+"""How often is asked what can be asked again, on connections that may have been cut long ago."""
+_ANSWERS: Final = (exceptions.AuthenticationError, exceptions.BusyLoadingError)
+"""What the driver calls lost connections, and is not."""
 
 
 class Unanswered(Unavailable):
@@ -49,11 +53,21 @@ class Connection:
     async def run(self, name: str, *arguments: Argument) -> list[object]:
         """What a script answers. Raises Unavailable (Unanswered), StoreFull, or StoreUnusable (part of a cluster)."""
         one = script(name)
-        with translated(self.settings):
-            try:
-                answer = await self._client.evalsha(one.sha, 1, self.settings.key, *arguments)
-            except exceptions.NoScriptError:  # a server that was restarted, or told to forget them
-                answer = await self._client.eval(one.text, 1, self.settings.key, *arguments)
+        for left in reversed(range(_TRIES)):
+            with translated(self.settings):
+                try:
+                    return await self._call(one, arguments)
+                except exceptions.ConnectionError as error:
+                    # A connection that was cut while nobody used it. Whoever writes asks again in his own way.
+                    if not left or name == "apply" or isinstance(error, _ANSWERS):
+                        raise
+        raise AssertionError("the last try answers or raises")
+
+    async def _call(self, one: Script, arguments: tuple[Argument, ...]) -> list[object]:
+        try:
+            answer = await self._client.evalsha(one.sha, 1, self.settings.key, *arguments)
+        except exceptions.NoScriptError:  # a server that was restarted, or told to forget them
+            answer = await self._client.eval(one.text, 1, self.settings.key, *arguments)
         return cast("list[object]", answer)
 
     async def ask(self, *command: str) -> object:
