@@ -201,25 +201,21 @@ async def test_a_full_server_says_so_and_nothing_remains(own: Redis) -> None:
 async def test_what_was_synced_survives_the_death_of_the_server(own: Redis) -> None:
     async with opened(new_log(own)) as store:
         acknowledged: list[bytes] = []
+        enough = asyncio.Event()
 
         async def write() -> None:
-            with suppress(Unavailable):
-                for number in range(100_000):
-                    await store.append([one("a", b"%d" % number)])
-                    acknowledged.append(b"%d" % number)
+            for number in range(200):
+                await store.append([one("a", b"%d" % number)])
+                acknowledged.append(b"%d" % number)
+                if number == 50:
+                    enough.set()
 
         writing = asyncio.ensure_future(write())
-        while len(acknowledged) < 50:
-            await asyncio.sleep(0)
-        own.kill()
-        await asyncio.sleep(0)
+        await enough.wait()
+        own.kill()  # a batch is under way, and is sent again until somebody answers
         own.start()
-        writing.cancel()
-        with suppress(asyncio.CancelledError):
-            await writing
-        kept = await data(store) if len(acknowledged) < 900 else acknowledged
-        assert kept[: len(acknowledged)] == acknowledged
-        assert len(set(kept)) == len(kept)
+        await writing
+        assert await data(store) == acknowledged
 
 
 async def test_after_a_restart_old_cursors_hold_as_far_as_the_log_is_kept(own: Redis) -> None:
@@ -250,8 +246,6 @@ async def test_a_log_that_lost_its_end_begins_a_new_epoch_at_the_next_append(own
         lost = await store.append([one("a", b"1"), one("a", b"2")])
         key = store._connection.settings.key
         await client.hset(key, "last", str(lost.last - 1))  # as a copy that lags would have it
-        await client.xtrim(key.replace("head", "log"), maxlen=0)
-        await client.xadd(key.replace("head", "log"), {"9": "1"}, id=f"{lost.last - 1}-0")
         await client.delete(key.replace("head", "log"))
         appended = await store.append([one("b", b"3")])
         assert appended.epoch > lost.epoch
@@ -307,14 +301,12 @@ async def test_hints_come_again_when_the_server_does(own: Redis) -> None:
 async def test_a_deleted_topic_leaves_nothing_but_its_marks(redis: Redis) -> None:
     url = new_log(redis)
     async with opened(url) as store, administrator(redis) as client:
-        drafts = [
-            Draft(topic="a", data=b"x", tags=("t",), key=str(n), expires_at=2**50, id=str(n)) for n in range(1200)
-        ]
-        await store.append([Entry(topic="a", drafts=drafts)])
+        draft = Draft(topic="a", data=b"x", tags=("t",), key="k", expires_at=2**50)
+        await store.append([Entry(topic="a", drafts=[draft] * 1200)])
         await store.append([Entry(topic="a", delete=True)])
         prefix = store._connection.settings.key.removesuffix("head")
         async with asyncio.timeout(WAIT_SECONDS):
             while await client.xlen(f"{prefix}log") or await client.exists(f"{prefix}orphans"):
-                await asyncio.sleep(0)
+                pass
         kept = sorted([key.decode().removeprefix(prefix) async for key in client.scan_iter(f"{prefix}*")])
-        assert [key for key in kept if not key.startswith("d:")] == ["deleted", "head", "log", "nodes", "removed"]
+        assert kept == ["deleted", "head", "log", "nodes", "removed"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from importlib import resources
 from typing import Final, cast
@@ -31,6 +32,10 @@ class Unanswered(Unavailable):
     """Redis did not answer: whether it has done what it was asked is not known."""
 
 
+class LogGone(Unavailable):
+    """The log is gone from Redis: it begins anew with the next look at it."""
+
+
 class Script:
     """A script by its name, and the hash that Redis calls it by."""
 
@@ -54,7 +59,7 @@ class Connection:
         """What a script answers. Raises Unavailable (Unanswered), StoreFull, or StoreUnusable (part of a cluster)."""
         one = script(name)
         for left in reversed(range(_TRIES)):
-            with translated(self.settings):
+            async with patiently(self.settings):
                 try:
                     return await self._call(one, arguments)
                 except exceptions.ConnectionError as error:
@@ -72,7 +77,7 @@ class Connection:
 
     async def ask(self, *command: str) -> object:
         """What the server that has the log's keys answers to a command about itself."""
-        with translated(self.settings):
+        async with patiently(self.settings):
             if isinstance(self._client, RedisCluster):
                 await self._client.initialize()
                 node = self._client.get_node_from_key(self.settings.key)
@@ -100,7 +105,7 @@ def single(settings: Settings) -> Redis:
         db=settings.database,
         username=settings.user,
         password=settings.password,
-        socket_timeout=settings.timeout,
+        socket_timeout=None,  # see `patiently`
         socket_connect_timeout=settings.timeout,
         max_connections=_CONNECTIONS,
         retry=Retry(NoBackoff(), 0),
@@ -115,13 +120,23 @@ def _cluster(settings: Settings) -> RedisCluster:
         port=settings.port,
         username=settings.user,
         password=settings.password,
-        socket_timeout=settings.timeout,
+        socket_timeout=None,  # see `patiently`
         socket_connect_timeout=settings.timeout,
         max_connections=_CONNECTIONS,
         retry=Retry(NoBackoff(), 1),
         ssl=settings.tls,
         ssl_ca_certs=settings.ca,
     )
+
+
+@asynccontextmanager
+async def patiently(settings: Settings) -> AsyncIterator[None]:
+    """Wait for an answer no longer than is set. The driver's own timeout makes a task of each command, and, before
+    Python 3.12, may swallow a cancellation (python/cpython#86296).
+    """
+    with translated(settings):
+        async with asyncio.timeout(settings.timeout):
+            yield
 
 
 @contextmanager
@@ -144,6 +159,8 @@ def translated(settings: Settings) -> Iterator[None]:
         ) from error
     except exceptions.BusyLoadingError as error:
         raise Unavailable(f"{where} is still reading its files: it will answer by itself.") from error
+    except TimeoutError as error:
+        raise Unanswered(f"{where} has not answered for {settings.timeout:g} seconds.") from error
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError, RuntimeError) as error:
         raise Unanswered(f"{where} does not answer: {_said(error)}") from error
     except exceptions.ResponseError as error:

@@ -19,7 +19,7 @@ from tailrace.core.event import Event
 from tailrace.core.position import Cursor
 from tailrace.errors import TailraceError, Unavailable
 from tailrace.log.store import Appended, Hint
-from tailrace.stores.redis.connection import Connection, translated
+from tailrace.stores.redis.connection import Connection, patiently, translated
 from tailrace.stores.redis.request import told_decoder
 from tailrace.stores.redis.rows import event
 
@@ -65,7 +65,7 @@ class Hints:
         settings = self._connection.settings
         client = self._connection.listener()
         async with aclosing(client.pubsub()) as listening, aclosing(client):
-            with translated(settings):
+            async with patiently(settings):
                 await listening.subscribe(settings.key.removesuffix("head") + "hints")
             over = asyncio.ensure_future(self._closed.wait())
             try:
@@ -77,7 +77,7 @@ class Hints:
                         if not heard:
                             raise Unavailable(f"{settings.where} has fallen silent.")
                         heard = False
-                        with translated(settings):
+                        async with patiently(settings):
                             await listening.ping()
                         continue
                     heard = True

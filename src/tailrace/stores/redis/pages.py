@@ -16,7 +16,7 @@ from tailrace.core.topic import is_pattern, literal_prefix
 from tailrace.errors import Unavailable
 from tailrace.log.judging import resolve
 from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
-from tailrace.stores.redis.connection import Connection
+from tailrace.stores.redis.connection import Connection, LogGone
 from tailrace.stores.redis.facts import Looked
 from tailrace.stores.redis.kinship import END
 from tailrace.stores.redis.request import Check
@@ -208,7 +208,7 @@ def _answer(reply: Sequence[object], selection: Selection) -> Answer:
     heads, rows, exhausted, called, topics, inherited, marks, info = reply
     at = head(cast("Reply", heads))
     if at is None:
-        raise Unavailable("The log is gone from Redis: it begins anew with the next look at it.")
+        raise LogGone
     named = cast("list[bytes]", called)
     names = {id_: name.decode() for id_, name in zip(named[::2], named[1::2], strict=True)}
     found = cast("list[tuple[bytes, list[bytes]]]", rows)

@@ -20,7 +20,7 @@ from tailrace.errors import TailraceError, TopicGone, TopicNotFound, Unavailable
 from tailrace.log.judging import gone, not_found, reached
 from tailrace.log.store import Appended, Capabilities, Entry, Swept, TopicInfo
 from tailrace.stores.redis.appending import Appending
-from tailrace.stores.redis.connection import Connection, Unanswered
+from tailrace.stores.redis.connection import Connection, LogGone, Unanswered
 from tailrace.stores.redis.facts import Facts, needs
 from tailrace.stores.redis.opening import enter
 from tailrace.stores.redis.pages import Pages
@@ -82,7 +82,11 @@ class Writer:
         self._facts.begin()
         for _ in range(_ATTEMPTS):
             now = max(self._clock(), self._facts.head.recorded_at)
-            await self._learn(entries, now)
+            try:
+                await self._learn(entries, now)
+            except LogGone:
+                self._facts.know(await enter(self._connection, self._clock, self.seen))
+                continue
             appended = await self._try(entries, now)
             if appended is not None:
                 return appended
@@ -301,7 +305,7 @@ async def look(
     reply = await connection.run("look", encode(list(names)), encode(list(families)))
     at = head(cast("Reply", reply[0]))
     if at is None:
-        raise Unavailable("The log is gone from Redis: it begins anew with the next look at it.")
+        raise LogGone
     rows = [row(one) for one in cast("list[Reply]", reply[1])]
     return at, rows, [kin(one) for one in cast("list[list[object]]", reply[2])]
 
