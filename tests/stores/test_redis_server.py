@@ -310,3 +310,30 @@ async def test_a_deleted_topic_leaves_nothing_but_its_marks(redis: Redis) -> Non
                 pass
         kept = sorted([key.decode().removeprefix(prefix) async for key in client.scan_iter(f"{prefix}*")])
         assert kept == ["deleted", "head", "log", "nodes", "removed"]
+
+
+async def test_nodes_that_have_not_written_for_long_are_forgotten(redis: Redis) -> None:
+    url, clock = new_log(redis), Clock()
+    async with administrator(redis) as client:
+        for _ in range(102):
+            async with opened(url, clock) as store:
+                await store.append([one()])
+        key = store._connection.settings.key.replace("head", "nodes")
+        assert await client.hlen(key) == 102
+        clock.forward(seconds=3601)
+        async with opened(url, clock):
+            assert await client.hlen(key) == 0
+
+
+async def test_many_past_epochs_are_remembered_and_the_oldest_forgotten(redis: Redis) -> None:
+    url = new_log(redis)
+    async with opened(url) as store, administrator(redis) as client:
+        key = store._connection.settings.key
+        past = ",".join([f"{epoch}:{epoch}" for epoch in range(1, 1001)])
+        await client.hset(key, mapping={"ends": past, "run": "another", "last": "2000"})
+        tip = await store.tip()
+        page = await store.read(Selection(), Cursor(2, 2), 10)
+        assert page.gap is None
+        page = await store.read(Selection(), Cursor(1, 1), 10)
+        assert page.gap is not None
+        assert page.gap.available == Cursor(tip.epoch, 0)

@@ -36,7 +36,7 @@ class Facts:
     """Of one node. `head` is where the log stood when the node last heard of it; nothing here is newer."""
 
     def __init__(self, head: Head) -> None:
-        self.head = head
+        self.head: Head = head
         self.rows: OrderedDict[str, Row] = OrderedDict()
         self.memories: OrderedDict[tuple[str, str], str] = OrderedDict()
         self.kin: dict[str, Kin] = {}
