@@ -21,7 +21,7 @@ from tailrace.errors import TailraceError, Unavailable
 from tailrace.log.store import Appended, Hint
 from tailrace.stores.redis.connection import Connection, patiently, translated
 from tailrace.stores.redis.request import told_decoder
-from tailrace.stores.redis.rows import event
+from tailrace.stores.redis.rows import Place, event
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -110,6 +110,6 @@ class Hints:
         for topic, offset, length, attributes in told.events:
             start, middle, end = end, end + length, end + length + attributes
             data, meta = payload[start:middle], payload[middle:end]
-            events.append(event(base + offset, recorded_at, names[topic], data, meta, epoch))
+            events.append(event(Place(epoch, base + offset, recorded_at), names[topic], data, meta))
         marks = [(name, base + offset) for name, offset in told.marks]
         return Hint(last, Appended(epoch, base, last, (), events, marks))

@@ -20,7 +20,7 @@ from tailrace.stores.redis.connection import Connection, LogGone
 from tailrace.stores.redis.facts import Looked
 from tailrace.stores.redis.kinship import END
 from tailrace.stores.redis.request import Check
-from tailrace.stores.redis.rows import Head, Reply, Row, epochs, event, head, row, settled
+from tailrace.stores.redis.rows import Head, Place, Reply, Row, epochs, event, head, row, settled
 
 MERGED: Final = 64
 """The most topics that are read one by one; beyond it the whole log is looked through."""
@@ -239,7 +239,7 @@ def _events(rows: Sequence[tuple[bytes, list[bytes]]], names: Mapping[bytes, str
             first, _, second = place.partition(b"-")
             position = int(first)
             meta = fields[3] if len(fields) > 2 else b""
-            yield event(position, int(second), name, fields[1], meta, epoch_of(position))
+            yield event(Place(epoch_of(position), position, int(second)), name, fields[1], meta)
 
 
 def _kept(answer: Answer, limit: int, now: int) -> tuple[list[Event], int, bool]:

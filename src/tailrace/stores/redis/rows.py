@@ -258,8 +258,17 @@ def meta_of(draft: Draft, back: int) -> bytes:
     )
 
 
-def event(position: int, recorded_at: int, topic: str, data: bytes, meta: bytes, epoch: int) -> Event:
-    """An event from what is stored of it; `epoch` is that of its position."""
+class Place(NamedTuple):
+    """Where an event stands, and since when."""
+
+    epoch: int
+    position: int
+    recorded_at: int
+
+
+def event(place: Place, topic: str, data: bytes, meta: bytes) -> Event:
+    """An event from what is stored of it."""
+    epoch, position, recorded_at = place
     m = _meta_decoder.decode(meta) if meta else _PLAIN
     return Event(
         position=position,
