@@ -16,7 +16,9 @@ from tailrace.core.producer import Producer
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
 from tailrace.errors import ConditionFailed, TopicClosed, TopicExists, TopicNotFound, Unavailable
+from tailrace.log.log import Log
 from tailrace.log.store import Appended, Entry, Fork, Hint, Receipt, Store
+from tailrace.stores.from_url import open_log
 from tailrace.stores.redis.connection import Unanswered
 from tailrace.stores.redis.store import RedisStore
 from tailrace.testing.store_contract import Clock
@@ -308,3 +310,54 @@ async def test_hints_end_when_the_store_closes(redis: Redis) -> None:
         await listener.next()
         await store.aclose()
         await listener.end()
+
+
+# ---- logs -------------------------------------------------------------------------------------------------
+
+
+async def test_whoever_follows_at_another_node_sees_every_event_once_in_order(redis: Redis) -> None:
+    url = new_log(redis)
+    here, there = await open_log(url), await open_log(url)
+    async with here, there:
+        seen: list[int] = []
+
+        async def follow() -> None:
+            async for page in there.follow(Selection(["shared/*"]), there.tail.tip):
+                assert page.gap is None
+                seen.extend(event.position for event in page.events)
+                if len(seen) >= 600:
+                    return
+
+        following = asyncio.ensure_future(follow())
+
+        async def write(log: Log, name: str) -> list[int | None]:
+            receipts = [
+                await log.publish_many([one(f"shared/{name}"), one("shared/both"), one(f"other/{name}")])
+                for _ in range(150)
+            ]
+            assert all(isinstance(receipt, Receipt) for both in receipts for receipt in both)
+            return [receipt.first for both in receipts for receipt in both[:2] if isinstance(receipt, Receipt)]
+
+        wrote = await asyncio.gather(write(here, "here"), write(there, "there"))
+        await asyncio.wait_for(following, WAIT_SECONDS)
+        assert seen == sorted(position for positions in wrote for position in positions if position)
+
+
+async def test_what_must_be_of_the_moment_is_done_while_another_node_never_rests(redis: Redis) -> None:
+    async with opened(new_log(redis), Clock(), Clock()) as (here, there):
+        over = asyncio.Event()
+
+        async def hammer() -> None:
+            while not over.is_set():
+                await here.append([one("busy") for _ in range(64)])
+
+        hammering = asyncio.ensure_future(hammer())
+        for number in range(20):
+            tip = await there.tip()
+            entry = one(f"quiet/{number}", condition=Condition(Selection(["quiet/*", f"never/{number}"]), tip))
+            [held] = (await there.append([entry])).results
+            assert isinstance(held, Receipt)
+            [deleted] = (await there.append([Entry(topic=f"quiet/{number}", delete=True)])).results
+            assert isinstance(deleted, Receipt)
+        over.set()
+        await hammering
