@@ -304,6 +304,14 @@ async def kill_listeners(client: Client) -> None:
     await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
+async def test_whoever_does_not_listen_himself_is_heard(redis: Redis) -> None:
+    async with opened(new_log(redis), Clock(), Clock()) as (here, there):
+        listener = Listener(there)
+        await listener.next()
+        appended = await here.append([one()])
+        assert await listener.next() == Hint(appended.last, appended._replace(results=()))
+
+
 async def test_hints_end_when_the_store_closes(redis: Redis) -> None:
     async with opened(new_log(redis)) as store:
         listener = Listener(store)

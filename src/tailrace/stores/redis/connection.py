@@ -53,6 +53,10 @@ class Connection:
 
     def __init__(self, settings: Settings) -> None:
         self.settings: Settings = settings
+        self.sharded: bool = False
+        """Whether other nodes are told over the log's own hash slot."""
+        self.listeners: int = 0
+        """How many listen to other nodes over this connection's settings."""
         self._client = _cluster(settings) if settings.cluster else single(settings)
 
     async def run(self, name: str, *arguments: Argument) -> list[object]:
@@ -86,7 +90,7 @@ class Connection:
             return cast("object", await asked)
 
     def listener(self) -> Redis:
-        """A client of its own for whoever listens. In a cluster each node tells what was published at any."""
+        """A client of its own for whoever listens: at the server that has the log's keys."""
         if isinstance(self._client, RedisCluster):
             node = self._client.get_node_from_key(self.settings.key) or self._client.get_default_node()
             return single(self.settings._replace(host=str(node.host), port=int(node.port)))

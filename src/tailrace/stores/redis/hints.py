@@ -66,8 +66,10 @@ class Hints:
         client = self._connection.listener()
         async with aclosing(client.pubsub()) as listening, aclosing(client):
             async with patiently(settings):
-                await listening.subscribe(settings.key.removesuffix("head") + "hints")
+                channel = settings.key.removesuffix("head") + "hints"
+                await (listening.ssubscribe(channel) if self._connection.sharded else listening.subscribe(channel))
             over = asyncio.ensure_future(self._closed.wait())
+            self._connection.listeners += 1
             try:
                 heard = True
                 while not self._closed.is_set():
@@ -81,11 +83,15 @@ class Hints:
                             await listening.ping()
                         continue
                     heard = True
-                    if message["type"] == "subscribe":
-                        yield None
-                    elif message["type"] == "message":
-                        yield cast("bytes", message["data"])
+                    match message["type"]:
+                        case "subscribe" | "ssubscribe":
+                            yield None
+                        case "message" | "smessage":
+                            yield cast("bytes", message["data"])
+                        case "sunsubscribe":
+                            raise Unavailable(f"The log's hash slot has left {settings.where}.")
             finally:
+                self._connection.listeners -= 1
                 over.cancel()
 
     async def _next(self, listening: PubSub, over: asyncio.Future[Literal[True]]) -> dict[str, object] | None:

@@ -16,6 +16,8 @@ FORMAT: Final = 1
 """The format of the keys that this program knows."""
 _OLDEST: Final = (6, 2)
 """The first version with what the scripts use (ZADD GT)."""
+_SHARDED: Final = (7, 0)
+"""The first version whose clusters tell listeners over one hash slot alone (SPUBLISH)."""
 _ALWAYS: Final = "A restart, or a failover to a replica that lags, begins a new epoch."
 _EVERYSEC: Final = (
     "appendfsync is everysec: up to a second of acknowledged events may be lost when Redis or its machine fails, and "
@@ -44,8 +46,10 @@ async def examine(connection: Connection) -> Capabilities:
     except Unavailable as error:
         raise StoreUnusable(error.sentence) from error
     version = str(found.get("redis_version", "0"))
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _OLDEST:
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if parts < _OLDEST:
         raise StoreUnusable(f"{where} is version {version}, and Tailrace needs 6.2: upgrade it.")
+    connection.sharded = connection.settings.cluster and parts >= _SHARDED
     if found.get("role") == "slave":
         raise StoreUnusable(f"{where} is a replica that only reads: give the URL of the primary.")
     policy = found.get("maxmemory_policy", "noeviction")

@@ -71,7 +71,8 @@ _encoder: Final = msgspec.msgpack.Encoder()
 class Request(msgspec.Struct, kw_only=True):
     """One batch. `number` rises with each that is sent; `exact`: nobody may have appended anything since `last`;
     `swept`: nor raised a mark (-1: no matter); `taken`: positions that it takes; `named`: ids of topics whose tails are
-    asked for, and, of those that are `closed`, their newest event.
+    asked for, and, of those that are `closed`, their newest event; `cluster`, `sharded`: how others are told;
+    `listeners`: how many of those who are told are this node itself.
     """
 
     node: str
@@ -83,6 +84,8 @@ class Request(msgspec.Struct, kw_only=True):
     swept: int = -1
     taken: int = 0
     cluster: bool = False
+    sharded: bool = False
+    listeners: int = 0
     hint: bool = False
     events: int = 0
     checks: list[Check] = msgspec.field(default_factory=list)

@@ -29,6 +29,8 @@ from tailrace.stores.redis.rows import Head, Kin, Reply, Row, blob_of, head, kin
 
 _ATTEMPTS: Final = 200
 """How often a batch is judged before its publishers are asked to try again."""
+_LOOKED: Final = 1_000
+"""The most names that are looked up at a time."""
 _IDS: Final = 1_000
 """Ids of topics that are reserved at a time."""
 _PAUSE_LEAST: Final = 0.02
@@ -50,6 +52,7 @@ class Asked(msgspec.Struct, kw_only=True):
     """What `lua/sweep.lua` is asked; -1 stands for no limit."""
 
     node: str
+    sharded: bool
     name: str
     blob: str
     now: int
@@ -97,7 +100,7 @@ class Writer:
         facts = self._facts
         while asked := needs(entries, facts, now):
             if asked.names or asked.families:
-                await self._look(asked.names, asked.families)
+                await self._look(asked.names[:_LOOKED], asked.families)
             whole = bool(facts.families) or any(entry.delete for entry in entries)
             looks = [self._pages.look_for(condition, whole=whole) for condition in asked.conditions]
             for condition, (at, looked) in zip(asked.conditions, await asyncio.gather(*looks), strict=True):
@@ -150,7 +153,15 @@ class Writer:
 
     def _request(self, now: int) -> Request:
         at = self._facts.head
-        return Request(node=self.node, now=now, epoch=at.epoch, last=at.last, cluster=self._connection.settings.cluster)
+        return Request(
+            node=self.node,
+            now=now,
+            epoch=at.epoch,
+            last=at.last,
+            cluster=self._connection.settings.cluster,
+            sharded=self._connection.sharded,
+            listeners=self._connection.listeners,
+        )
 
     def _keep(self, judge: Appending, appended: Appended, recorded_at: int) -> None:
         """Remember what the batch has left."""
@@ -275,6 +286,7 @@ class Writer:
             retention, oldest = config.retention, cutoff(config.retention, now)
             asked = Asked(
                 node=self.node,
+                sharded=self._connection.sharded,
                 name=name,
                 blob=known.blob,
                 now=now,

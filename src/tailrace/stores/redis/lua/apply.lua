@@ -107,10 +107,11 @@ end
 
 call('HSET', P .. 'nodes', q.node, cmsgpack.pack({ q.number, 'done', base, recorded, tails, q.now }))
 if q.taken > 0 then
-  local listening = q.cluster and 2 or call('PUBSUB', 'NUMSUB', P .. 'hints')[2]
-  if listening > 1 then
+  local asked = q.sharded and 'SHARDNUMSUB' or 'NUMSUB'
+  local listening = q.cluster and not q.sharded and LAST or call('PUBSUB', asked, P .. 'hints')[2]
+  if listening > q.listeners then
     local what = { q.node, text(epoch), text(base), text(base + q.taken), text(recorded), #ARGV[2] }
-    call('PUBLISH', P .. 'hints', table.concat(what, ' ') .. '\n' .. (q.hint and ARGV[2] .. ARGV[3] or ''))
+    tell(q.sharded, what, q.hint and ARGV[2] .. ARGV[3] or '')
   end
 end
 return { 'done', base, recorded, tails }

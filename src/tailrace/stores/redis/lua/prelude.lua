@@ -97,6 +97,12 @@ local function remove_event(id, position)
   return #event[2][2]
 end
 
+-- Tell other nodes; in a cluster over the log's own hash slot (`sharded`, from Redis 7 on), else over all servers.
+local function tell(sharded, header, payload)
+  local channel, message = P .. 'hints', table.concat(header, ' ') .. '\n' .. payload
+  if sharded then call('SPUBLISH', channel, message) else call('PUBLISH', channel, message) end
+end
+
 local function id_of(blob) return string.match(blob, '^%d+') end
 
 -- What is known of a topic: `rows.py: Row` reads it.

@@ -69,6 +69,6 @@ if removed > 0 then
   local at = call('HMGET', P .. 'head', 'epoch', 'last')
   local payload = cmsgpack.pack({ {}, {}, { { q.name, through - at[2] } } })
   local what = { q.node, at[1], at[2], at[2], '0', #payload }
-  call('PUBLISH', P .. 'hints', table.concat(what, ' ') .. '\n' .. payload)
+  tell(q.sharded, what, payload)
 end
 return { 'swept', removed, bytes, through, (more or removed == q.budget) and 1 or 0 }
