@@ -1,4 +1,4 @@
-"""A store that cannot be used is told at the start: one sentence that names the fix, exit code 2, and nothing is made."""
+"""A store that cannot be used is told at the start: one sentence that names the fix, exit code 2; nothing is made."""
 
 from __future__ import annotations
 
