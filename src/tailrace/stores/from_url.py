@@ -89,9 +89,18 @@ async def _sqlite(url: str, clock: _Clock) -> Store:
     return await SqliteStore.open(sqlite_path(url), clock=clock)
 
 
+async def _nats(url: str, clock: _Clock) -> Store:
+    with needing("nats", "nats"):
+        from tailrace.stores.nats import open_nats  # noqa: PLC0415
+
+    return await open_nats(url, clock)
+
+
 _OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
+    "nats": _nats,
+    "tls": _nats,
 }
 
 

@@ -1,0 +1,10 @@
+"""The log in NATS JetStream: a replicated journal, and on each node a replica of what the journal says.
+
+`journal` is what the journal's records look like, `stream` the JetStream stream that holds them, `replica` the SQLite
+file in which a node applies them, in order; `store` has the port's methods; `address` reads the URL. Why it is built so:
+docs/decisions/0011-jetstream.md.
+"""
+
+from tailrace.stores.nats.store import NatsStore, open_nats
+
+__all__ = ["NatsStore", "open_nats"]

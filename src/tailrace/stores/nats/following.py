@@ -1,0 +1,371 @@
+"""This node's place in the journal: what is new there is fetched, applied to the replica, and told to listeners.
+
+One at a time holds `turn`: whoever tries a command, or applies what others wrote. What JetStream tells of itself as it
+is written (`Stream.listen`) wakes the follower and spares it the fetching; whatever is lost of that is fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from tailrace.core.retention import Durability
+from tailrace.errors import StoreUnusable, TailraceError, Unavailable
+from tailrace.log.store import Hint
+from tailrace.stores.nats.address import Address
+from tailrace.stores.nats.hints import Hints
+from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, encode, subject_of
+from tailrace.stores.nats.replica import Diverged, Folder, Place, Replica, Result
+from tailrace.stores.nats.stream import Identity, Moved, NoStream, Standing, Stream, Unsure
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+_ARRIVED_BYTES: Final = 16 * 1024 * 1024
+"""Of messages that have come and not been applied; what comes beyond it is fetched."""
+_PAUSE_SECONDS: Final = 0.01
+"""Before a server that does not yet have all is asked again."""
+_AGAIN_SECONDS: Final = 0.1
+"""Before the follower tries again what did not work."""
+_SURE_SECONDS: Final = 2.0
+"""How long servers may show less than they have shown, or no stream, before that counts as a loss."""
+_LONG_SECONDS: Final = 5.0
+"""Between lines in the log of the program while a replica is brought up to date."""
+_REBUILDING: Final = "The log has lost its newest part, and is being read again: try again in a moment."
+
+
+class Following:
+    """A stream, the replica, and how far one has got into the other. Make it with `Following.begin`."""
+
+    def __init__(self, address: Address, stream: Stream, folder: Folder, clock: Callable[[], int]) -> None:
+        self.stream: Stream = stream
+        self.turn: asyncio.Lock = asyncio.Lock()
+        """Held by whoever writes to the replica or needs it to stand still."""
+        self.hints: Hints = Hints()
+        self.reached: int = 0
+        """The sequence of the newest message that was looked at."""
+        self.identity: Identity
+        self._address = address
+        self._folder = folder
+        self._clock = clock
+        self._replica: Replica | None = None
+        self._assembly = Assembly()
+        self._arrived: dict[int, Part] = {}
+        self._arrived_bytes = 0
+        self._highest = 0
+        self._was_away = False
+        self._news = asyncio.Event()
+        self._expected: tuple[str, int] = ("", 0)
+        self._found: list[Result | TailraceError] = []
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def begin(cls, address: Address, clock: Callable[[], int]) -> Following:
+        """Connect, and come level with the journal. Raises StoreUnusable or StoreLocked."""
+        begun: list[Following] = []
+        stream = await Stream.connect(address, lambda: begun[0].reconnected() if begun else None)
+        following = cls(address, stream, Folder(address.replica), clock)
+        begun.append(following)
+        try:
+            await following._begin()
+        except BaseException:
+            await following.aclose()
+            raise
+        return following
+
+    async def _begin(self) -> None:
+        try:
+            standing = await self.stream.standing()
+        except NoStream:
+            standing = await self.stream.begin(self._new_identity(0))
+        self.identity = standing.identity
+        await self.stream.listen(self._take)
+        await self._open(standing)
+        async with self.turn:
+            await self._reconcile(standing)
+        self._task = asyncio.create_task(self._follow(), name="tailrace-nats")
+
+    def _new_identity(self, after: int) -> Identity:
+        """Of a log that begins now, in an epoch beyond `after`."""
+        epoch = max(self._clock() // 1000, after + 1, 1)
+        return Identity(secrets.token_hex(8), epoch, self._address.replicas or 1, self._address.syncs)
+
+    @property
+    def level(self) -> Durability:
+        """What the stream reaches."""
+        if self.identity.replicas > 1:
+            return "replicated"
+        return "fsync" if self.identity.syncs else "written"
+
+    @property
+    def replica(self) -> Replica:
+        """For whoever holds `turn`. Raises Unavailable."""
+        return self.readable
+
+    @property
+    def readable(self) -> Replica:
+        """The replica as it is. Raises Unavailable while it is made anew."""
+        if self._replica is None:
+            raise Unavailable(_REBUILDING)
+        return self._replica
+
+    async def _open(self, standing: Standing) -> None:
+        identity = standing.identity
+        birth = Place(identity.log)
+        self._replica = await Replica.open(self._folder.path, birth, identity.epoch, self.level, self._clock)
+        self.reached = self._replica.place.sequence
+        self._assembly = Assembly()
+
+    async def _reopen(self, standing: Standing, *, empty: bool) -> None:
+        replica, self._replica = self._replica, None
+        if replica is not None:
+            await replica.aclose()
+        if empty:
+            self._folder.clear()
+        self.identity = standing.identity
+        await self._open(standing)
+
+    # ---- what arrives by itself -----------------------------------------------------------------------------
+
+    def _take(self, part: Part) -> None:
+        self._highest = max(self._highest, part.sequence)
+        if part.sequence > self.reached and self._arrived_bytes < _ARRIVED_BYTES:
+            self._arrived[part.sequence] = part
+            self._arrived_bytes += len(part.data)
+        self._news.set()
+
+    def reconnected(self) -> None:
+        """The connection was lost and is there again."""
+        self._was_away = True
+        self._news.set()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                async with self.turn:
+                    if self._was_away:
+                        await self._reconcile(await self._standing())
+                        self._was_away = False
+                        await self._tell_all()
+                    elif self._highest > self.reached:
+                        await self.catch_up(self._highest, self._deadline())
+            except TailraceError as error:
+                logger.info("the journal could not be followed, and is tried again: %r", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+                self._news.set()
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._address.timeout_seconds
+
+    # ---- coming level: for whoever holds `turn` ---------------------------------------------------------------
+
+    async def catch_up(self, target: int | None, deadline: float) -> None:
+        """Apply what was written up to a sequence; None: up to the end, as the leader has it.
+
+        Raises Unavailable if the servers do not give it out by the deadline.
+        """
+        if target is None or target < self.reached:
+            await self._reconcile(await self._standing())
+            return
+        try:
+            await self._advance(target, deadline)
+        except Diverged:
+            await self._recover(lost=None)
+
+    async def _advance(self, target: int, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        told = loop.time()
+        while self.reached < target:
+            parts = self._next_arrived() or await self.stream.fetch(self.reached)
+            if parts:
+                await self._apply(parts)
+                deadline = max(deadline, loop.time() + self._address.timeout_seconds)
+            elif loop.time() > deadline:
+                raise Unavailable("NATS does not give out all of the journal at the moment.")
+            else:
+                await asyncio.sleep(_PAUSE_SECONDS)
+            if loop.time() > told + _LONG_SECONDS:
+                told = loop.time()
+                logger.info("reading the journal: %d of %d messages", self.reached, target)
+
+    def _next_arrived(self) -> list[Part]:
+        self._drop_arrived()
+        parts: list[Part] = []
+        while (part := self._arrived.pop(self.reached + 1 + len(parts), None)) is not None:
+            self._arrived_bytes -= len(part.data)
+            parts.append(part)
+        return parts
+
+    def _drop_arrived(self) -> None:
+        for sequence in [one for one in self._arrived if one <= self.reached]:
+            self._arrived_bytes -= len(self._arrived.pop(sequence).data)
+
+    async def _apply(self, parts: Sequence[Part]) -> None:
+        records: list[tuple[Record, int]] = []
+        for part in parts:
+            if part.sequence <= self.reached:
+                continue
+            self.reached = part.sequence
+            whole = self._assembly.add(part)
+            if whole is None or (record := _read(whole, part.sequence)) is None:
+                continue
+            records.append((record, part.sequence))
+            if isinstance(record.command, RaiseEpoch):
+                await self._do(records)
+                records = []
+                replica = self.readable
+                await self._reopen(Standing(self.identity, 0, 0, 0), empty=False)
+                assert self.readable is not replica
+                self.reached = part.sequence
+        if records:
+            await self._do(records)
+
+    async def _do(self, records: Sequence[tuple[Record, int]]) -> None:
+        try:
+            done = await self.readable.apply(records)
+        except BaseException:
+            self.reached = self.readable.place.sequence  # and is looked at again
+            self._assembly = Assembly()
+            raise
+        for applied in done:
+            if (applied.record.node, applied.record.number) == self._expected:
+                self._found.append(applied.result)
+            if applied.shown is not None:
+                self.hints.tell(Hint(applied.shown.last, applied.shown))
+
+    # ---- a command of this node -------------------------------------------------------------------------------
+
+    def expect(self, node: str, number: int) -> None:
+        """If this record is found in the journal, `found` tells what it came to."""
+        self._expected = (node, number)
+        self._found.clear()
+
+    def found(self) -> Sequence[Result | TailraceError]:
+        """What the expected record came to; nothing if it was not found."""
+        return self._found
+
+    async def keep(self, record: Record, sequence: int) -> None:
+        """What was tried is in the journal."""
+        await self.readable.keep(record, sequence)
+        self.reached = sequence
+        self._assembly = Assembly()
+        self._drop_arrived()
+        await self.hints.taken()
+
+    async def require_level(self) -> None:
+        """Raises Moved unless the replica has all that was written: what it answers is true only then."""
+        standing = await self._standing()
+        if standing is None or standing.identity != self.identity:
+            raise Moved(None)
+        if standing.last != self.reached:
+            raise Moved(standing.last)
+
+    async def refresh(self) -> None:
+        """Be as far as the journal is at this moment. Raises Unavailable."""
+        reached = self.reached
+        standing = await self._standing()
+        if standing is not None and standing.identity == self.identity and standing.last == reached:
+            return
+        async with self.turn:
+            if standing is None or standing.identity != self.identity or standing.last < reached:
+                await self._reconcile(await self._standing())
+            elif standing.last > self.reached:
+                await self.catch_up(standing.last, self._deadline())
+
+    # ---- a journal that is not what it was ----------------------------------------------------------------------
+
+    async def _standing(self) -> Standing | None:
+        """The stream as it is, if it is. Raises Unavailable, also if somebody has changed its settings."""
+        try:
+            return await self.stream.standing()
+        except NoStream:
+            return None
+        except StoreUnusable as error:
+            if self._task is None:
+                raise
+            raise Unavailable(error.sentence) from error
+
+    async def _reconcile(self, standing: Standing | None) -> None:
+        """Come level with the stream as it stands, whatever happened to it."""
+        loop = asyncio.get_running_loop()
+        sure = loop.time() + _SURE_SECONDS
+        while standing is None or (standing.identity == self.identity and standing.last < self.reached):
+            if loop.time() > sure:
+                break
+            await asyncio.sleep(_SURE_SECONDS / 10)
+            standing = await self._standing()
+        if standing is None:
+            logger.warning("the stream of the log is gone: a new one begins")
+            standing = await self.stream.begin(self._new_identity((await self.readable.tip()).epoch))
+        if standing.identity.log != self.readable.place.log:
+            logger.warning("the stream holds another log than this replica: it is read from its beginning")
+            await self._reopen(standing, empty=True)
+            await self._tell_all()
+        elif standing.last < self.reached:
+            await self._recover(lost=standing)
+            return
+        try:
+            await self._advance(standing.last, self._deadline())
+        except Diverged:
+            await self._recover(lost=None)
+
+    async def _recover(self, lost: Standing | None) -> None:
+        """The journal has lost records that this node had applied: read what is left, and begin a new epoch.
+
+        `lost`: the stream that ends too soon; None: others have written since, so where it broke off is not known.
+        """
+        logger.error("the journal has lost records: what is left is read again, and a new epoch begins")
+        standing = lost or await self._standing()
+        if standing is None:
+            raise Unavailable(_REBUILDING)
+        await self._reopen(standing, empty=True)
+        await self._advance(standing.last, self._deadline())
+        while True:
+            tip = await self.readable.tip()
+            epoch = max(tip.epoch + 1, self._clock() // 1000)
+            command = RaiseEpoch(epoch, None if lost is not None else 0)
+            place = self.readable.place
+            record = Record(place.log, secrets.token_hex(8), 0, place.record, self._clock(), command)
+            subject = subject_of(self._address.log, command)
+            try:
+                last = await self.stream.write(subject, encode(record), self.reached)
+            except Moved as moved:
+                last = moved.last or self.reached
+            except Unsure as unsure:
+                raise Unavailable(str(unsure)) from unsure
+            await self._advance(last, self._deadline())
+            if (await self.readable.tip()).epoch > tip.epoch:
+                break
+        await self._tell_all()
+
+    async def _tell_all(self) -> None:
+        self.hints.tell(Hint((await self.readable.tip()).position))
+
+    # ---- the end ------------------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Let go of everything. Reads under way are finished."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.hints.close()
+        await self.stream.aclose()
+        if self._replica is not None:
+            await self._replica.aclose()
+        self._folder.leave()
+
+
+def _read(data: bytes, sequence: int) -> Record | None:
+    """A record; None if the message is somebody else's."""
+    try:
+        return decode(data)
+    except msgspec.MsgspecError:
+        logger.warning("message %d of the journal is none of Tailrace's, and is passed over", sequence)
+        return None
+

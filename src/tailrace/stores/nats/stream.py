@@ -1,0 +1,404 @@
+"""The JetStream stream that holds the journal: the one place that talks to the servers.
+
+Foreign errors become ours here. Every wait is bounded by the address's `timeout_seconds`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+
+from tailrace.errors import StoreFull, StoreUnusable, Unavailable
+from tailrace.stores.nats.address import Address
+from tailrace.stores.nats.journal import FORMAT, Part, split
+
+logger: logging.Logger = logging.getLogger(__name__)
+
+OLDEST_SERVER: Final = (2, 12)
+"""The first with atomic batches and direct reads of many messages."""
+_CONNECT_ATTEMPTS: Final = 1
+"""How often each server is tried again at opening."""
+_RECONNECT_SECONDS: Final = 0.2
+"""Between attempts to reach a server again."""
+_PING_SECONDS: Final = 5
+"""A server that has left two pings without an answer is given up."""
+_HEADERS_BYTES: Final = 4096
+"""Of a message's room, kept for its headers."""
+_FETCH_MESSAGES: Final = 500
+_FETCH_BYTES: Final = 8 * 1024 * 1024
+"""The most that is asked for at a time."""
+_NO_STREAM: Final = 10059
+_NOTHING_THERE: Final = ("404", "204", "408")
+"""The status of a message that ends an answer of many."""
+_MOVED: Final = (10071, 10164)
+"""JetStream's codes of a failed expectation of the last sequence."""
+_FULL: Final = (10023, 10047, 10077, 10122)
+"""JetStream's codes of a lack of room."""
+_LAST: Final = re.compile(r"wrong last sequence: (\d+)")
+
+_FORMAT_HEADER: Final = "Tailrace"
+_EXPECTED: Final = "Nats-Expected-Last-Sequence"
+_BATCH: Final = "Nats-Batch-Id"
+_INDEX: Final = "Nats-Batch-Sequence"
+_COMMIT: Final = "Nats-Batch-Commit"
+
+
+class Moved(Exception):
+    """Nothing was written: somebody else wrote first. `last`, if it is known: how far the journal reaches by now."""
+
+    def __init__(self, last: int | None) -> None:
+        super().__init__(last)
+        self.last: int | None = last
+
+
+class Unsure(Exception):
+    """Nobody has told whether it was written. The argument is a sentence."""
+
+
+class NoStream(Exception):
+    """There is no stream of that name."""
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Config(msgspec.Struct, frozen=True):
+    subjects: list[str] = []
+    num_replicas: int = 1
+    storage: str = ""
+    retention: str = "limits"
+    discard: str = ""
+    max_msgs: int = -1
+    max_bytes: int = -1
+    max_age: int = 0
+    max_msgs_per_subject: int = -1
+    allow_atomic: bool = False
+    allow_direct: bool = False
+    metadata: dict[str, str] = {}
+
+
+class _State(msgspec.Struct, frozen=True):
+    first_seq: int = 0
+    last_seq: int = 0
+    messages: int = 0
+    bytes: int = 0
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    error: _Problem | None = None
+    config: _Config = _Config()
+    state: _State = _State()
+    seq: int = 0
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What a log is, kept with its stream. `epoch`: the one it was born in; `syncs`: see `Address`."""
+
+    log: str
+    epoch: int
+    replicas: int
+    syncs: bool
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A stream as it is: which log it holds, and where it begins and ends."""
+
+    identity: Identity
+    first: int
+    last: int
+    size: int
+
+
+class Stream:
+    """A connection to the servers, and one stream there. Make it with `Stream.connect`."""
+
+    def __init__(self, address: Address, client: Client, reconnected: Callable[[], None]) -> None:
+        self._address = address
+        self._client = client
+        self._reconnected = reconnected
+        self._trouble = ""
+        self._batches = 0
+
+    @classmethod
+    async def connect(cls, address: Address, reconnected: Callable[[], None]) -> Stream:
+        """Connect, and look whether these servers can do what is needed. `reconnected` is called whenever the
+        connection was lost and is there again. Raises StoreUnusable.
+        """
+        stream = cls(address, Client(), reconnected)
+        try:
+            await stream._connect()
+        except BaseException:
+            await stream.aclose()
+            raise
+        return stream
+
+    async def _connect(self) -> None:
+        address, client = self._address, self._client
+        limit = address.timeout_seconds
+        try:
+            await asyncio.wait_for(client.connect(**self._options()), limit * 2)
+        except (NatsError, OSError, TimeoutError, ValueError) as error:
+            raise StoreUnusable(self._unreachable(error)) from error
+        client.options["max_reconnect_attempts"] = -1  # for ever, now that it is known to work
+        version = client.connected_server_version
+        if (version.major, version.minor) < OLDEST_SERVER:
+            raise StoreUnusable(
+                f"{address.shown} is a NATS server {version.major}.{version.minor}, and Tailrace needs "
+                f"{OLDEST_SERVER[0]}.{OLDEST_SERVER[1]} or newer: upgrade the server."
+            )
+        try:
+            await self._ask("$JS.API.INFO")
+        except NoRespondersError:
+            raise StoreUnusable(
+                f"{address.shown} has no JetStream for this user: start nats-server with --jetstream, or enable it "
+                "for the account."
+            ) from None
+        except Unavailable as error:
+            raise StoreUnusable(f"{address.shown} cannot be used: {self._trouble or error.sentence}") from error
+
+    def _options(self) -> dict[str, object]:
+        address = self._address
+        secret = {"user": address.user, "password": address.password}
+        if address.user is not None and address.password is None:
+            secret = {"token": address.user}
+        options: dict[str, object] = {
+            "servers": list(address.servers),
+            "name": f"tailrace {address.log}",
+            "error_cb": self._note,
+            "reconnected_cb": self._again,
+            "connect_timeout": address.timeout_seconds,
+            "reconnect_time_wait": _RECONNECT_SECONDS,
+            "max_reconnect_attempts": _CONNECT_ATTEMPTS,
+            "ping_interval": _PING_SECONDS,
+            **({} if address.user is None else secret),
+        }
+        if address.credentials is not None:
+            options["user_credentials"] = str(address.credentials)
+        if address.servers[0].startswith("tls://"):
+            try:
+                options["tls"] = ssl.create_default_context(cafile=address.authorities)
+            except OSError as error:
+                raise StoreUnusable(f"{address.authorities} cannot be read: {error.strerror}.") from error
+        return options
+
+    def _unreachable(self, error: Exception) -> str:
+        told = f"{self._trouble} {error!r}"
+        if "Authorization" in told:
+            return f"{self._address.shown} refused this user or password: put the right ones into the URL."
+        return f"{self._address.shown} cannot be reached ({self._trouble or error!r}): check host, port and that it runs."
+
+    async def _note(self, error: Exception) -> None:
+        self._trouble = str(error) or repr(error)
+        logger.debug("the connection to NATS: %s", self._trouble)
+
+    async def _again(self) -> None:
+        self._reconnected()
+
+    # ---- the stream ---------------------------------------------------------------------------------------
+
+    async def begin(self, identity: Identity) -> Standing:
+        """Make the stream. If somebody else makes it at the same time, theirs counts. Raises StoreUnusable."""
+        log = self._address.log
+        asked = {
+            "name": log,
+            "subjects": [f"{log}.e.>", f"{log}.c"],
+            "num_replicas": identity.replicas,
+            "storage": "file",
+            "discard": "new",
+            "allow_atomic": True,
+            "allow_direct": True,
+            "deny_delete": True,
+            "duplicate_window": 100_000_000,  # nanoseconds, the least: records are told apart by their names
+            "republish": {"src": ">", "dest": f"{log}.r.>"},
+            "metadata": {f"tailrace.{name}": str(value) for name, value in msgspec.structs.asdict(identity).items()},
+        }
+        answer = await self._ask(f"$JS.API.STREAM.CREATE.{log}", msgspec.json.encode(asked))
+        if answer.error is not None:
+            with suppress(NoStream):
+                return await self.standing()
+            raise StoreUnusable(f"{self._address.shown} did not take the log: {answer.error.description}.")
+        return await self.standing()
+
+    async def standing(self) -> Standing:
+        """The stream as its leader has it. Raises NoStream, StoreUnusable or Unavailable."""
+        answer = await self._ask(f"$JS.API.STREAM.INFO.{self._address.log}")
+        if answer.error is not None:
+            if answer.error.err_code == _NO_STREAM:
+                raise NoStream
+            raise Unavailable(f"NATS does not tell of the log: {answer.error.description}.")
+        return Standing(self._identity(answer.config), answer.state.first_seq, answer.state.last_seq, answer.state.bytes)
+
+    def _identity(self, config: _Config) -> Identity:
+        address, told = self._address, config.metadata
+        own = {name.removeprefix("tailrace."): value for name, value in told.items() if name.startswith("tailrace.")}
+        try:
+            identity = msgspec.convert(own | {"syncs": own.get("syncs") == "True"}, Identity, strict=False)
+        except msgspec.ValidationError:
+            raise StoreUnusable(
+                f"{address.shown}: there is a stream {address.log!r} that is no log: choose another name."
+            ) from None
+        log = address.log
+        expected = _Config(
+            [f"{log}.e.>", f"{log}.c"],
+            identity.replicas,
+            "file",
+            discard="new",
+            allow_atomic=True,
+            allow_direct=True,
+            metadata=told,
+        )
+        for field in _Config.__struct_fields__:
+            found, wanted = getattr(config, field), getattr(expected, field)
+            if found != wanted:
+                raise StoreUnusable(
+                    f"{address.shown}: the stream's {field} is {found!r}, and was created as {wanted!r}: change it back."
+                )
+        for name, asked, is_so in (
+            ("replicas", address.replicas or identity.replicas, identity.replicas),
+            ("sync", address.syncs, identity.syncs),
+        ):
+            if asked != is_so:
+                raise StoreUnusable(
+                    f"{address.shown}: the log was created with {name}={_told(is_so)}, and the URL says {_told(asked)}: "
+                    "say the same, or copy it to a new log."
+                )
+        return identity
+
+    async def listen(self, arrived: Callable[[Part], None]) -> None:
+        """From now on hand over what is written, as it is written: hints, of which any may be lost."""
+
+        async def hand_over(message: Msg) -> None:
+            part = _part_of(message)
+            if part is not None:
+                arrived(part)
+
+        await self._client.subscribe(f"{self._address.log}.r.>", cb=hand_over)
+
+    # ---- the journal --------------------------------------------------------------------------------------
+
+    async def write(self, subject: str, data: bytes, expected: int) -> int:
+        """Write a record behind the message `expected`, or not at all; answers the sequence of its last message.
+
+        Raises Moved, StoreFull or Unavailable if it was not written, and Unsure.
+        """
+        self._require_connection()
+        parts = split(data, self._client.max_payload - _HEADERS_BYTES)
+        headers = {_FORMAT_HEADER: str(FORMAT), _EXPECTED: str(expected)}
+        if len(parts) > 1:
+            self._batches += 1
+            headers[_BATCH] = f"{self._client.client_id}-{self._batches}-{expected}"
+        try:
+            for index, part in enumerate(parts[:-1], 1):
+                await self._client.publish(subject, part, headers=headers | {_INDEX: str(index)})
+                headers.pop(_EXPECTED, None)
+            if len(parts) > 1:
+                headers |= {_INDEX: str(len(parts)), _COMMIT: "1"}
+            message = await self._client.request(subject, parts[-1], self._address.timeout_seconds, headers=headers)
+            answer = msgspec.json.decode(message.data, type=_Answer)
+        except NoRespondersError as error:
+            raise Unsure("NATS has no stream that takes it at the moment.") from error
+        except (NatsError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+            raise Unsure(f"NATS did not answer: {error or error!r}.") from error
+        if answer.error is not None:
+            raise _refusal(answer.error)
+        return answer.seq
+
+    async def fetch(self, after: int) -> Sequence[Part]:
+        """What follows a sequence, as one of the servers has it: perhaps not all, and none if there is nothing yet.
+
+        Raises Unavailable.
+        """
+        self._require_connection()
+        asked = {"seq": after + 1, "batch": _FETCH_MESSAGES, "max_bytes": _FETCH_BYTES}
+        inbox = self._client.new_inbox()
+        parts: list[Part] = []
+        try:
+            answers = await self._client.subscribe(inbox)
+            try:
+                await self._client.publish(
+                    f"$JS.API.DIRECT.GET.{self._address.log}", msgspec.json.encode(asked), reply=inbox
+                )
+                while True:
+                    message = await answers.next_msg(self._address.timeout_seconds)
+                    status = (message.headers or {}).get("Status")
+                    if status is not None:
+                        break
+                    part = _part_of(message)
+                    if part is not None:
+                        parts.append(part)
+            finally:
+                await answers.unsubscribe()
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Unavailable(f"NATS does not answer: {error or error!r}.") from error
+        if status not in _NOTHING_THERE:
+            raise Unavailable(f"NATS does not give the journal out (status {status}).")
+        return parts
+
+    # ---- the connection -----------------------------------------------------------------------------------
+
+    async def _ask(self, subject: str, data: bytes = b"") -> _Answer:
+        self._require_connection()
+        try:
+            message = await self._client.request(subject, data, self._address.timeout_seconds)
+            return msgspec.json.decode(message.data, type=_Answer)
+        except NoRespondersError:
+            if subject == "$JS.API.INFO":
+                raise
+            raise Unavailable("JetStream does not answer at the moment.") from None
+        except (NatsError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+            raise Unavailable(f"NATS does not answer: {self._trouble or error!r}.") from error
+
+    def _require_connection(self) -> None:
+        if not self._client.is_connected:
+            raise Unavailable(f"NATS cannot be reached at the moment: {self._trouble or 'the connection was lost'}.")
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        with suppress(NatsError, TimeoutError, OSError):
+            await self._client.close()
+
+
+def _told(value: object) -> str:
+    return {True: "always", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _part_of(message: Msg) -> Part | None:
+    """A message of the stream; None if it is none. Raises Unavailable if a newer program wrote it."""
+    headers = message.headers or {}
+    sequence = headers.get("Nats-Sequence")
+    if sequence is None:
+        return None
+    written = headers.get(_FORMAT_HEADER)
+    if written is None:  # somebody else's; it has a place, and says nothing
+        return Part(int(sequence), b"")
+    if int(written) > FORMAT:
+        raise Unavailable(f"The journal was written by a newer Tailrace (format {written}): upgrade Tailrace.")
+    batch = headers.get(_BATCH)
+    if batch is None:
+        return Part(int(sequence), message.data)
+    return Part(int(sequence), message.data, batch, int(headers[_INDEX]), _COMMIT in headers)
+
+
+def _refusal(problem: _Problem) -> Exception:
+    if problem.err_code in _MOVED:
+        found = _LAST.search(problem.description)
+        return Moved(int(found[1]) if found else None)
+    if problem.err_code in _FULL:
+        return StoreFull(f"NATS has no room: {problem.description}.")
+    if problem.code >= 500:  # it may have been passed on before something failed
+        return Unsure(f"NATS could not say: {problem.description}.")
+    return Unavailable(f"NATS did not take it: {problem.description}.")
