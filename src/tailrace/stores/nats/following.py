@@ -29,6 +29,8 @@ _ARRIVED_BYTES: Final = 16 * 1024 * 1024
 """Of messages that have come and not been applied; what comes beyond it is fetched."""
 _PAUSE_SECONDS: Final = 0.01
 """Before a server that does not yet have all is asked again."""
+_GIVE_WAY_SECONDS: Final = 0.015
+"""How long a node that has just written waits for another to write, while they take turns."""
 _AGAIN_SECONDS: Final = 0.1
 """Before the follower tries again what did not work."""
 _SURE_SECONDS: Final = 2.0
@@ -46,6 +48,8 @@ class Following:
         self.turn: asyncio.Lock = asyncio.Lock()
         """Held by whoever writes to the replica or needs it to stand still."""
         self.hints: Hints = Hints()
+        self.node: str = secrets.token_hex(8)
+        """By which this node's records are known."""
         self.reached: int = 0
         """The sequence of the newest message that was looked at."""
         self.identity: Identity
@@ -59,7 +63,9 @@ class Following:
         self._highest = 0
         self._was_away = False
         self._news = asyncio.Event()
-        self._expected: tuple[str, int] = ("", 0)
+        self._takes_turns = False
+        self._own = 0
+        self._expected = 0
         self._found: list[Result | TailraceError] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -83,7 +89,7 @@ class Following:
         except NoStream:
             standing = await self.stream.begin(self._new_identity(0))
         self.identity = standing.identity
-        await self.stream.listen(self._take)
+        await self.stream.listen(self._take, self._hear)
         await self._open(standing)
         async with self.turn:
             await self._reconcile(standing)
@@ -132,11 +138,16 @@ class Following:
     # ---- what arrives by itself -----------------------------------------------------------------------------
 
     def _take(self, part: Part) -> None:
+        if part.node == self.node:
+            return
         self._highest = max(self._highest, part.sequence)
         if part.sequence > self.reached and self._arrived_bytes < _ARRIVED_BYTES:
             self._arrived[part.sequence] = part
             self._arrived_bytes += len(part.data)
         self._news.set()
+
+    def _hear(self, node: str) -> None:
+        self._takes_turns = self._takes_turns or node != self.node
 
     def reconnected(self) -> None:
         """The connection was lost and is there again."""
@@ -230,20 +241,48 @@ class Following:
         try:
             done = await self.readable.apply(records)
         except BaseException:
-            self.reached = self.readable.place.sequence  # and is looked at again
-            self._assembly = Assembly()
+            self.look_again()
             raise
         for applied in done:
-            if (applied.record.node, applied.record.number) == self._expected:
+            if (applied.record.node, applied.record.number) == (self.node, self._expected):
                 self._found.append(applied.result)
             if applied.shown is not None:
                 self.hints.tell(Hint(applied.shown.last, applied.shown))
 
     # ---- a command of this node -------------------------------------------------------------------------------
 
-    def expect(self, node: str, number: int) -> None:
-        """If this record is found in the journal, `found` tells what it came to."""
-        self._expected = (node, number)
+    def look_again(self) -> None:
+        """What was looked at and is not in the replica is looked at again."""
+        self.reached = self.readable.place.sequence
+        self._assembly = Assembly()
+
+    async def give_way(self, deadline: float) -> None:
+        """While several nodes write they take turns: the last that wrote waits a little for another to write.
+
+        Without that the last writer would win again and again, because nobody else knows as early what it wrote.
+        """
+        if self._takes_turns and self._highest < self._own:
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), _GIVE_WAY_SECONDS)
+            except TimeoutError:
+                self._takes_turns = False
+        if self._highest > self.reached:
+            await self.catch_up(self._highest, deadline)
+
+    async def ask_for_turn(self) -> None:
+        """Another node was faster: from now on take turns with it."""
+        self._takes_turns = True
+        await self.stream.ask_for_turn(self.node)
+
+    async def write(self, record: Record) -> int:
+        """Write a record behind what was looked at; see `Stream.write`."""
+        subject = subject_of(self._address.log, record.command)
+        return await self.stream.write(subject, encode(record), self.reached, self.node)
+
+    def expect(self, number: int) -> None:
+        """If this record of this node is found in the journal, `found` tells what it came to."""
+        self._expected = number
         self._found.clear()
 
     def found(self) -> Sequence[Result | TailraceError]:
@@ -252,8 +291,8 @@ class Following:
 
     async def keep(self, record: Record, sequence: int) -> None:
         """What was tried is in the journal."""
-        await self.readable.keep(record, sequence)
-        self.reached = sequence
+        self.readable.keep(record, sequence)
+        self.reached = self._own = sequence
         self._assembly = Assembly()
         self._drop_arrived()
         await self.hints.taken()
@@ -331,10 +370,9 @@ class Following:
             epoch = max(tip.epoch + 1, self._clock() // 1000)
             command = RaiseEpoch(epoch, None if lost is not None else 0)
             place = self.readable.place
-            record = Record(place.log, secrets.token_hex(8), 0, place.record, self._clock(), command)
-            subject = subject_of(self._address.log, command)
+            record = Record(place.log, self.node, 0, place.record, self._clock(), command)
             try:
-                last = await self.stream.write(subject, encode(record), self.reached)
+                last = await self.write(record)
             except Moved as moved:
                 last = moved.last or self.reached
             except Unsure as unsure:

@@ -141,10 +141,11 @@ def split(data: bytes, most: int) -> Sequence[bytes]:
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A message of the journal: the `index`th part of a record (from 1), and whether it is the last one."""
+    """A message of the journal: the `index`th part of a record (from 1), of a `node`, and whether it is the last one."""
 
     sequence: int
     data: bytes
+    node: str = ""
     batch: str = ""
     index: int = 1
     is_last: bool = True

@@ -8,6 +8,7 @@ that is found again after a crash goes on where it stands.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -18,7 +19,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from tailrace.core.retention import Durability
-from tailrace.errors import StoreUnusable, TailraceError
+from tailrace.errors import StoreUnusable, TailraceError, Unavailable
 from tailrace.log.store import Appended, Swept, TopicInfo
 from tailrace.stores.nats.journal import Append, Command, Configure, RaiseEpoch, Record, Sweep, Touch
 from tailrace.stores.sqlite.connection import Connection
@@ -26,6 +27,8 @@ from tailrace.stores.sqlite.file import Lock, lock_and_prepare
 from tailrace.stores.sqlite.reading import Reader, Reading, open_readers
 from tailrace.stores.sqlite.statements import SQL
 from tailrace.stores.sqlite.writer import Writer
+
+logger: logging.Logger = logging.getLogger(__name__)
 
 _CACHE_KIB: Final = 8 * 1024
 """Pages of the file that the writing connection keeps in memory."""
@@ -51,6 +54,10 @@ class Place(msgspec.Struct, frozen=True):
 
 class Diverged(Exception):
     """The journal does not go on from what was applied here: it has lost records, or is another one."""
+
+
+class Behind(Unavailable):
+    """What the journal has could not be written here: this node's copy is read from the journal again."""
 
 
 class Tried(NamedTuple):
@@ -98,6 +105,8 @@ class Replica(Reading):
         self.place: Place = opened.place
         """How far the journal has been applied."""
         self._opened = opened
+        self._keeping: asyncio.Future[None] | None = None
+        self._behind = False
         self._moment = moment
         self._writing = writing
 
@@ -126,6 +135,7 @@ class Replica(Reading):
 
     def _attempt(self, command: Command, now: int) -> Tried:
         writer, connection = self._opened.writer, self._opened.connection
+        self._require_level()
         writer.hold()
         try:
             before = connection.changes
@@ -135,19 +145,35 @@ class Replica(Reading):
             writer.let_go()
             raise
 
-    async def keep(self, record: Record, sequence: int) -> None:
-        """The journal has it: it is done."""
-        await self._write(self._keep, record, sequence)
+    def keep(self, record: Record, sequence: int) -> None:
+        """The journal has it: it is done. Readers wait until it is so here. If that fails, the next command is told."""
+        loop = asyncio.get_running_loop()
+        self._keeping = loop.run_in_executor(self._writing, self._keep, record, sequence)
 
     def _keep(self, record: Record, sequence: int) -> None:
         place = Place(record.log, sequence, record.name)
         try:
-            self._put(place)
-        except BaseException:
-            self._opened.writer.let_go()
-            raise
-        self._opened.writer.keep()
-        self.place = place
+            try:
+                self._put(place)
+            except BaseException:
+                self._opened.writer.let_go()
+                raise
+            self._opened.writer.keep()
+        except TailraceError as error:
+            logger.warning("this node's copy of the log could not be written: %s", error.sentence)
+            self._behind = True
+        else:
+            self.place = place
+
+    def _require_level(self) -> None:
+        if self._behind:
+            self._behind = False
+            raise Behind
+
+    async def _read(self, ask: Callable[[Reader], _T]) -> _T:
+        if self._keeping is not None and not self._keeping.done():
+            await asyncio.wait([self._keeping])
+        return await super()._read(ask)
 
     async def let_go(self) -> None:
         """The journal has it not: it never was."""
@@ -163,6 +189,7 @@ class Replica(Reading):
         return await self._write(self._apply, records)
 
     def _apply(self, records: Sequence[tuple[Record, int]]) -> list[Applied]:
+        self._require_level()
         writer, place = self._opened.writer, self.place
         writer.hold()
         try:

@@ -8,7 +8,6 @@ transaction is let go, what is new is applied, and the command tried again.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -20,8 +19,8 @@ from tailrace.log.log import wall_ms
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo, TopicView
 from tailrace.stores.nats.address import Address, parse
 from tailrace.stores.nats.following import Following
-from tailrace.stores.nats.journal import Append, Command, Configure, Record, Sweep, Touch, encode, subject_of
-from tailrace.stores.nats.replica import Result
+from tailrace.stores.nats.journal import Append, Command, Configure, Record, Sweep, Touch
+from tailrace.stores.nats.replica import Behind, Result
 from tailrace.stores.nats.stream import Moved, Unsure
 
 _PATIENCE: Final = 3
@@ -44,7 +43,6 @@ class NatsStore:
         self._address = address
         self._following = following
         self._clock = clock
-        self._node = secrets.token_hex(8)
         self._number = 0
         self._closing: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
@@ -102,11 +100,13 @@ class NatsStore:
         async with following.turn:
             self._number += 1
             deadline = asyncio.get_running_loop().time() + _PATIENCE * self._address.timeout_seconds
-            following.expect(self._node, self._number)
+            following.expect(self._number)
             while True:
+                await following.give_way(deadline)
                 try:
                     return await self._try(command)
                 except Moved as moved:
+                    await following.ask_for_turn()
                     await following.catch_up(moved.last, deadline)
                 except Unsure as unsure:
                     await self._find_out(unsure, deadline)
@@ -121,30 +121,25 @@ class NatsStore:
         following, replica, now = self._following, self._following.replica, self._clock()
         try:
             tried = await replica.attempt(command, now)
+        except Behind:
+            following.look_again()
+            raise Moved(None) from None
         except TailraceError as refusal:
             if not refusal.retry:
                 await following.require_level()
             raise
-        record = Record(replica.place.log, self._node, self._number, replica.place.record, now, command)
+        record = Record(replica.place.log, following.node, self._number, replica.place.record, now, command)
         try:
             if not tried.changes or (isinstance(tried.result, Appended) and _is_refused(tried.result)):
                 await replica.let_go()
                 await following.require_level()
                 return tried.result
-            last = await following.stream.write(
-                subject_of(self._address.log, command), encode(record), following.reached
-            )
+            last = await following.write(record)
         except BaseException:
             await replica.let_go()
             raise
-        await self._keep(record, last)
+        await following.keep(record, last)
         return tried.result
-
-    async def _keep(self, record: Record, last: int) -> None:
-        try:
-            await self._following.keep(record, last)
-        except TailraceError as error:  # the journal has it; what it came to is found there
-            raise Unsure(error.sentence) from error
 
     async def _find_out(self, unsure: Unsure, deadline: float) -> None:
         """Look what became of a record whose answer was lost, until that is known. Raises Unavailable."""

@@ -48,6 +48,7 @@ _FULL: Final = (10023, 10047, 10077, 10122)
 _LAST: Final = re.compile(r"wrong last sequence: (\d+)")
 
 _FORMAT_HEADER: Final = "Tailrace"
+_NODE: Final = "Tailrace-Node"
 _EXPECTED: Final = "Nats-Expected-Last-Sequence"
 _BATCH: Final = "Nats-Batch-Id"
 _INDEX: Final = "Nats-Batch-Sequence"
@@ -278,26 +279,37 @@ class Stream:
                 )
         return identity
 
-    async def listen(self, arrived: Callable[[Part], None]) -> None:
-        """From now on hand over what is written, as it is written: hints, of which any may be lost."""
+    async def listen(self, arrived: Callable[[Part], None], wanted: Callable[[str], None]) -> None:
+        """From now on hand over what is written, as it is written, and which nodes ask for their turn. Both are hints,
+        of which any may be lost.
+        """
 
         async def hand_over(message: Msg) -> None:
             part = _part_of(message)
             if part is not None:
                 arrived(part)
 
+        async def tell(message: Msg) -> None:
+            wanted(message.data.decode(errors="replace"))
+
         await self._client.subscribe(f"{self._address.log}.r.>", cb=hand_over)
+        await self._client.subscribe(f"{self._address.log}.w", cb=tell)
 
     # ---- the journal --------------------------------------------------------------------------------------
 
-    async def write(self, subject: str, data: bytes, expected: int) -> int:
-        """Write a record behind the message `expected`, or not at all; answers the sequence of its last message.
+    async def ask_for_turn(self, node: str) -> None:
+        """Ask the other nodes to let this one write. A hint: nobody need hear it."""
+        if self._client.is_connected:
+            await self._client.publish(f"{self._address.log}.w", node.encode())
+
+    async def write(self, subject: str, data: bytes, expected: int, node: str) -> int:
+        """Write a record of a node behind the message `expected`, or not at all; answers the sequence of its last message.
 
         Raises Moved, StoreFull or Unavailable if it was not written, and Unsure.
         """
         self._require_connection()
         parts = split(data, self._client.max_payload - _HEADERS_BYTES)
-        headers = {_FORMAT_HEADER: str(FORMAT), _EXPECTED: str(expected)}
+        headers = {_FORMAT_HEADER: str(FORMAT), _NODE: node, _EXPECTED: str(expected)}
         if len(parts) > 1:
             self._batches += 1
             headers[_BATCH] = f"{self._client.client_id}-{self._batches}-{expected}"
@@ -387,10 +399,10 @@ def _part_of(message: Msg) -> Part | None:
         return Part(int(sequence), b"")
     if int(written) > FORMAT:
         raise Unavailable(f"The journal was written by a newer Tailrace (format {written}): upgrade Tailrace.")
-    batch = headers.get(_BATCH)
+    batch, node = headers.get(_BATCH), headers.get(_NODE, "")
     if batch is None:
-        return Part(int(sequence), message.data)
-    return Part(int(sequence), message.data, batch, int(headers[_INDEX]), _COMMIT in headers)
+        return Part(int(sequence), message.data, node)
+    return Part(int(sequence), message.data, node, batch, int(headers[_INDEX]), _COMMIT in headers)
 
 
 def _refusal(problem: _Problem) -> Exception:
