@@ -90,7 +90,7 @@ class Following:
             standing = await self.stream.begin(self._new_identity(0))
         self.identity = standing.identity
         await self.stream.listen(self._take, self._hear)
-        await self._open(standing)
+        await self._open(standing.identity)
         async with self.turn:
             await self._reconcile(standing)
         self._task = asyncio.create_task(self._follow(), name="tailrace-nats")
@@ -119,21 +119,20 @@ class Following:
             raise Unavailable(_REBUILDING)
         return self._replica
 
-    async def _open(self, standing: Standing) -> None:
-        identity = standing.identity
+    async def _open(self, identity: Identity) -> None:
         birth = Place(identity.log)
         self._replica = await Replica.open(self._folder.path, birth, identity.epoch, self.level, self._clock)
         self.reached = self._replica.place.sequence
         self._assembly = Assembly()
 
-    async def _reopen(self, standing: Standing, *, empty: bool) -> None:
+    async def _reopen(self, identity: Identity, *, empty: bool) -> None:
         replica, self._replica = self._replica, None
         if replica is not None:
             await replica.aclose()
         if empty:
             self._folder.clear()
-        self.identity = standing.identity
-        await self._open(standing)
+        self.identity = identity
+        await self._open(identity)
 
     # ---- what arrives by itself -----------------------------------------------------------------------------
 
@@ -219,10 +218,11 @@ class Following:
 
     async def _apply(self, parts: Sequence[Part]) -> None:
         records: list[tuple[Record, int]] = []
+        reached = self.reached
         for part in parts:
-            if part.sequence <= self.reached:
+            if part.sequence <= reached:
                 continue
-            self.reached = part.sequence
+            reached = part.sequence
             whole = self._assembly.add(part)
             if whole is None or (record := _read(whole, part.sequence)) is None:
                 continue
@@ -230,12 +230,10 @@ class Following:
             if isinstance(record.command, RaiseEpoch):
                 await self._do(records)
                 records = []
-                replica = self.readable
-                await self._reopen(Standing(self.identity, 0, 0, 0), empty=False)
-                assert self.readable is not replica
-                self.reached = part.sequence
+                await self._reopen(self.identity, empty=False)
         if records:
             await self._do(records)
+        self.reached = reached
 
     async def _do(self, records: Sequence[tuple[Record, int]]) -> None:
         try:
@@ -344,7 +342,7 @@ class Following:
             standing = await self.stream.begin(self._new_identity((await self.readable.tip()).epoch))
         if standing.identity.log != self.readable.place.log:
             logger.warning("the stream holds another log than this replica: it is read from its beginning")
-            await self._reopen(standing, empty=True)
+            await self._reopen(standing.identity, empty=True)
             await self._tell_all()
         elif standing.last < self.reached:
             await self._recover(lost=standing)
@@ -363,7 +361,7 @@ class Following:
         standing = lost or await self._standing()
         if standing is None:
             raise Unavailable(_REBUILDING)
-        await self._reopen(standing, empty=True)
+        await self._reopen(standing.identity, empty=True)
         await self._advance(standing.last, self._deadline())
         while True:
             tip = await self.readable.tip()
