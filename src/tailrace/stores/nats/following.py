@@ -404,4 +404,3 @@ def _read(data: bytes, sequence: int) -> Record | None:
     except msgspec.MsgspecError:
         logger.warning("message %d of the journal is none of Tailrace's, and is passed over", sequence)
         return None
-

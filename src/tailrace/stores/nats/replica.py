@@ -98,9 +98,7 @@ class _Opened(NamedTuple):
 class Replica(Reading):
     """One file. Make it with `Replica.open`. One command or one batch of records at a time."""
 
-    def __init__(
-        self, opened: _Opened, moment: _Moment, writing: ThreadPoolExecutor, clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, opened: _Opened, moment: _Moment, writing: ThreadPoolExecutor, clock: Callable[[], int]) -> None:
         super().__init__(opened.readers, clock)
         self.place: Place = opened.place
         """How far the journal has been applied."""

@@ -200,7 +200,9 @@ class Stream:
         told = f"{self._trouble} {error!r}"
         if "Authorization" in told:
             return f"{self._address.shown} refused this user or password: put the right ones into the URL."
-        return f"{self._address.shown} cannot be reached ({self._trouble or error!r}): check host, port and that it runs."
+        return (
+            f"{self._address.shown} cannot be reached ({self._trouble or error!r}): check host, port and that it runs."
+        )
 
     async def _note(self, error: Exception) -> None:
         self._trouble = str(error) or repr(error)
@@ -241,7 +243,9 @@ class Stream:
             if answer.error.err_code == _NO_STREAM:
                 raise NoStream
             raise Unavailable(f"NATS does not tell of the log: {answer.error.description}.")
-        return Standing(self._identity(answer.config), answer.state.first_seq, answer.state.last_seq, answer.state.bytes)
+        return Standing(
+            self._identity(answer.config), answer.state.first_seq, answer.state.last_seq, answer.state.bytes
+        )
 
     def _identity(self, config: _Config) -> Identity:
         address, told = self._address, config.metadata
