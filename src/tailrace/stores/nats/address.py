@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tailrace.errors import ConfigError, nearest
@@ -13,11 +13,14 @@ from tailrace.stores.from_url import without_password
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What JetStream takes as the name of a stream, and what is one token of a subject."""
-_REPLICAS_MAX: Final = 5
+REPLICAS_MAX: Final = 5
 """JetStream's own limit."""
 _TIMEOUT_SECONDS: Final = 5.0
 """How long an answer of the servers is waited for, unless the URL says otherwise."""
 _TIMEOUT_SECONDS_MAX: Final = 60.0
+
+_T = TypeVar("_T")
+_Number = TypeVar("_Number", int, float)
 
 
 class Address(NamedTuple):
@@ -54,13 +57,23 @@ def parse(url: str) -> Address:
     who, at, where = parts.netloc.rpartition("@")
     user, colon, password = who.partition(":")
     servers = tuple([f"{parts.scheme}://{_server(one, shown)}" for one in where.split(",")])
-    return Address(
+    options = _Options(parts.query, shown)
+    address = Address(
         servers,
         log,
         shown,
         user=unquote(user) if at else None,
         password=unquote(password) if colon else None,
-    )._replace(**_options(parts.query, shown))
+        replicas=options.take("replicas", _count, f"on how many servers the log is kept, 1 to {REPLICAS_MAX}"),
+        replica=options.take("replica", _file, "a file for this node's copy of the log"),
+        syncs=options.take("sync", _always, "'always', if that is the servers' sync_interval") or False,
+        timeout_seconds=options.take("timeout", _seconds, f"seconds, at most {_TIMEOUT_SECONDS_MAX:g}")
+        or _TIMEOUT_SECONDS,
+        authorities=options.take("ca", _file, "a file with the certificates to be trusted"),
+        credentials=options.take("creds", _file, "a NATS credentials file"),
+    )
+    options.end()
+    return address
 
 
 def _server(text: str, shown: str) -> str:
@@ -73,48 +86,48 @@ def _server(text: str, shown: str) -> str:
 # ---- options ----------------------------------------------------------------------------------------------
 
 
-def _options(query: str, shown: str) -> dict[str, object]:
-    options: dict[str, object] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name not in _OPTIONS:
-            raise ConfigError(f"{name!r} in {shown!r} is no option of this store.{nearest(name, _OPTIONS)}")
-        field, read, wanted = _OPTIONS[name]
+class _Options:
+    """The query of a URL: each option is asked for once; what nobody has asked for is an error."""
+
+    def __init__(self, query: str, shown: str) -> None:
+        self._left = dict(parse_qsl(query, keep_blank_values=True))
+        self._shown = shown
+        self._known: list[str] = []
+
+    def take(self, name: str, read: Callable[[str], _T], wanted: str) -> _T | None:
+        self._known.append(name)
+        value = self._left.pop(name, None)
         try:
-            options[field] = read(value)
+            return None if value is None else read(value)
         except ValueError:
-            raise ConfigError(f"{name}={value} in {shown!r} cannot be: {name} is {wanted}.") from None
-    return options
+            raise ConfigError(f"{name}={value} in {self._shown!r} cannot be: {name} is {wanted}.") from None
+
+    def end(self) -> None:
+        for name in self._left:
+            raise ConfigError(f"{name!r} in {self._shown!r} is no option of this store.{nearest(name, self._known)}")
 
 
 def _count(text: str) -> int:
-    if not 1 <= int(text) <= _REPLICAS_MAX:
-        raise ValueError
-    return int(text)
+    return _within(int(text), 1, REPLICAS_MAX)
+
+
+def _seconds(text: str) -> float:
+    return _within(float(text), 0.01, _TIMEOUT_SECONDS_MAX)
+
+
+def _within(number: _Number, low: float, high: float) -> _Number:
+    if not low <= number <= high:
+        raise ValueError(number)
+    return number
 
 
 def _file(text: str) -> Path:
     if not text:
-        raise ValueError
+        raise ValueError(text)
     return Path(text)
 
 
-def _seconds(text: str) -> float:
-    if not 0 < float(text) <= _TIMEOUT_SECONDS_MAX:
-        raise ValueError
-    return float(text)
-
-
-def _sync(text: str) -> bool:
+def _always(text: str) -> bool:
     if text != "always":
-        raise ValueError
+        raise ValueError(text)
     return True
-
-
-_OPTIONS: Final[Mapping[str, tuple[str, Callable[[str], object], str]]] = {
-    "replicas": ("replicas", _count, f"on how many servers the log is kept, 1 to {_REPLICAS_MAX}"),
-    "replica": ("replica", _file, "a file for this node's copy of the log"),
-    "sync": ("syncs", _sync, "'always', if that is the servers' sync_interval"),
-    "timeout": ("timeout_seconds", _seconds, f"seconds, at most {_TIMEOUT_SECONDS_MAX:g}"),
-    "ca": ("authorities", _file, "a file with the certificates to be trusted"),
-    "creds": ("credentials", _file, "a NATS credentials file"),
-}

@@ -14,14 +14,14 @@ from typing import Final
 
 import msgspec
 
-from tailrace.core.retention import Durability
 from tailrace.errors import StoreUnusable, TailraceError, Unavailable
 from tailrace.log.store import Hint
 from tailrace.stores.nats.address import Address
 from tailrace.stores.nats.hints import Hints
+from tailrace.stores.nats.identity import Identity
 from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, encode, subject_of
 from tailrace.stores.nats.replica import Diverged, Folder, Place, Replica, Result
-from tailrace.stores.nats.stream import Identity, Moved, NoStream, Standing, Stream, Unsure
+from tailrace.stores.nats.stream import Moved, NoStream, Standing, Stream, Unsure
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -101,13 +101,6 @@ class Following:
         return Identity(secrets.token_hex(8), epoch, self._address.replicas or 1, self._address.syncs)
 
     @property
-    def level(self) -> Durability:
-        """What the stream reaches."""
-        if self.identity.replicas > 1:
-            return "replicated"
-        return "fsync" if self.identity.syncs else "written"
-
-    @property
     def replica(self) -> Replica:
         """For whoever holds `turn`. Raises Unavailable."""
         return self.readable
@@ -121,7 +114,7 @@ class Following:
 
     async def _open(self, identity: Identity) -> None:
         birth = Place(identity.log)
-        self._replica = await Replica.open(self._folder.path, birth, identity.epoch, self.level, self._clock)
+        self._replica = await Replica.open(self._folder.path, birth, identity.epoch, identity.level, self._clock)
         self.reached = self._replica.place.sequence
         self._assembly = Assembly()
 

@@ -141,7 +141,7 @@ def split(data: bytes, most: int) -> Sequence[bytes]:
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A message of the journal: the `index`th part of a record (from 1), of a `node`, and whether it is the last one."""
+    """A message of the journal: the `index`th part (from 1) of a record of a `node`, and whether it is the last."""
 
     sequence: int
     data: bytes

@@ -128,7 +128,7 @@ class Replica(Reading):
     # ---- a command of this node: try it, then keep it or let it go ------------------------------------------
 
     async def attempt(self, command: Command, now: int) -> Tried:
-        """What a command comes to; it is held until `keep` or `let_go`. Raises what refuses it; then nothing is held."""
+        """What a command comes to; it is held until `keep` or `let_go`. Raises what refuses it, and holds nothing."""
         return await self._write(self._attempt, command, now)
 
     def _attempt(self, command: Command, now: int) -> Tried:
@@ -193,15 +193,7 @@ class Replica(Reading):
         try:
             done: list[Applied] = []
             for record, sequence in records:
-                if (record.log, record.previous) != (place.log, place.record):
-                    raise Diverged
-                try:
-                    result: Result | TailraceError = self._run(record.command, record.now)
-                except TailraceError as refusal:
-                    if refusal.retry:  # not the command's fault
-                        raise
-                    result = refusal
-                done.append(Applied(record, result, self._shown(record.command, result)))
+                done.append(self._follow(record, place))
                 place = Place(record.log, sequence, record.name)
             self._put(place)
         except BaseException:
@@ -210,6 +202,17 @@ class Replica(Reading):
         writer.keep()
         self.place = place
         return done
+
+    def _follow(self, record: Record, place: Place) -> Applied:
+        if (record.log, record.previous) != (place.log, place.record):
+            raise Diverged
+        try:
+            result: Result | TailraceError = self._run(record.command, record.now)
+        except TailraceError as refusal:
+            if refusal.retry:  # not the command's fault
+                raise
+            result = refusal
+        return Applied(record, result, self._shown(record.command, result))
 
     def _run(self, command: Command, now: int) -> Result:
         writer = self._opened.writer
@@ -222,9 +225,11 @@ class Replica(Reading):
             case Sweep(topic, moment, budget):
                 return writer.sweep(topic, moment, budget)
             case Touch(topics):
-                return writer.touch(topics)
+                writer.touch(topics)
+                return None
             case RaiseEpoch(epoch, end):
-                return writer.raise_epoch(epoch, end)
+                writer.raise_epoch(epoch, end)
+                return None
 
     def _shown(self, command: Command, result: Result | TailraceError) -> Appended | None:
         if isinstance(result, Appended):
@@ -309,7 +314,7 @@ def _begun(connection: Connection, birth: Place) -> Place:
 
 
 def _place(connection: Connection, path: Path) -> Place:
-    if _PLACE not in dict(connection.json(_names_decoder, SQL["batches"])):
+    if _PLACE not in [name for name, _ in connection.json(_names_decoder, SQL["batches"])]:
         raise StoreUnusable(f"{path} is a log of its own, and no replica of one: choose another file.")
     kept = connection.row(tuple[bytes], SQL["batch"], {"sender": _PLACE})[0]
     return msgspec.json.decode(kept, type=Place)

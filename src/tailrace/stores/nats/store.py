@@ -91,7 +91,7 @@ class NatsStore:
             doing.close()
             raise StoreClosed
         task = asyncio.ensure_future(doing)
-        self._under_way.add(task)  # type: ignore[arg-type]  # a task of anything
+        self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
@@ -130,9 +130,10 @@ class NatsStore:
             raise
         record = Record(replica.place.log, following.node, self._number, replica.place.record, now, command)
         try:
-            if not tried.changes or (isinstance(tried.result, Appended) and _is_refused(tried.result)):
+            if not tried.changes:
                 await replica.let_go()
-                await following.require_level()
+                if not isinstance(command, Sweep | Touch):  # these may as well have come a little sooner
+                    await following.require_level()
                 return tried.result
             last = await following.write(record)
         except BaseException:
@@ -227,11 +228,6 @@ class NatsStore:
         await self._following.aclose()
 
 
-def _is_refused(appended: Appended) -> bool:
-    """Whether every entry was refused, and no topic was found to be at its end meanwhile."""
-    return appended.last == appended.previous and all(isinstance(one, TailraceError) for one in appended.results)
-
-
 def _answer(found: Result | TailraceError) -> Result:
     if isinstance(found, TailraceError):
         raise found
@@ -239,7 +235,7 @@ def _answer(found: Result | TailraceError) -> Result:
 
 
 def _capabilities(following: Following) -> Capabilities:
-    identity, level = following.identity, following.level
+    identity, level = following.identity, following.identity.level
     caveats: list[str] = []
     if level == "written":
         caveats.append(
@@ -248,8 +244,8 @@ def _capabilities(following: Following) -> Capabilities:
         )
     elif not identity.syncs:
         caveats.append(
-            f"{identity.replicas} servers hold each event, and sync to disk afterwards: only if most of them lose power "
-            "at once can the newest events be lost, which readers are then told of as a gap."
+            f"{identity.replicas} servers hold each event, and sync to disk afterwards: only if most of them lose "
+            "power at once can the newest events be lost, which readers are then told of as a gap."
         )
     caveats.append("The journal in JetStream is never shortened: what a topic no longer keeps still takes room there.")
     return Capabilities("nats", (level,), survives=True, caveats=tuple(caveats))

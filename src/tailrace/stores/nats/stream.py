@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import ssl
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from nats.errors import NoRespondersError
 
 from tailrace.errors import StoreFull, StoreUnusable, Unavailable
 from tailrace.stores.nats.address import Address
+from tailrace.stores.nats.identity import Identity, Settings, identity_of, settings_of
 from tailrace.stores.nats.journal import FORMAT, Part, split
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ OLDEST_SERVER: Final = (2, 12)
 """The first with atomic batches and direct reads of many messages."""
 _CONNECT_ATTEMPTS: Final = 1
 """How often each server is tried again at opening."""
+_CONNECT_PATIENCE: Final = 2
+"""How many times the time-out of an answer opening may take to connect."""
 _RECONNECT_SECONDS: Final = 0.2
 """Between attempts to reach a server again."""
 _PING_SECONDS: Final = 5
@@ -77,21 +81,6 @@ class _Problem(msgspec.Struct, frozen=True):
     description: str = ""
 
 
-class _Config(msgspec.Struct, frozen=True):
-    subjects: list[str] = []
-    num_replicas: int = 1
-    storage: str = ""
-    retention: str = "limits"
-    discard: str = ""
-    max_msgs: int = -1
-    max_bytes: int = -1
-    max_age: int = 0
-    max_msgs_per_subject: int = -1
-    allow_atomic: bool = False
-    allow_direct: bool = False
-    metadata: dict[str, str] = {}
-
-
 class _State(msgspec.Struct, frozen=True):
     first_seq: int = 0
     last_seq: int = 0
@@ -101,18 +90,9 @@ class _State(msgspec.Struct, frozen=True):
 
 class _Answer(msgspec.Struct, frozen=True):
     error: _Problem | None = None
-    config: _Config = _Config()
+    config: Settings = Settings()
     state: _State = _State()
     seq: int = 0
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """What a log is, kept with its stream. `epoch`: the one it was born in; `syncs`: see `Address`."""
-
-    log: str
-    epoch: int
-    replicas: int
-    syncs: bool
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -149,9 +129,8 @@ class Stream:
 
     async def _connect(self) -> None:
         address, client = self._address, self._client
-        limit = address.timeout_seconds
         try:
-            await asyncio.wait_for(client.connect(**self._options()), limit * 2)
+            await asyncio.wait_for(self._open_connection(), address.timeout_seconds * _CONNECT_PATIENCE)
         except (NatsError, OSError, TimeoutError, ValueError) as error:
             raise StoreUnusable(self._unreachable(error)) from error
         client.options["max_reconnect_attempts"] = -1  # for ever, now that it is known to work
@@ -171,30 +150,33 @@ class Stream:
         except Unavailable as error:
             raise StoreUnusable(f"{address.shown} cannot be used: {self._trouble or error.sentence}") from error
 
-    def _options(self) -> dict[str, object]:
+    async def _open_connection(self) -> None:
         address = self._address
-        secret = {"user": address.user, "password": address.password}
-        if address.user is not None and address.password is None:
-            secret = {"token": address.user}
-        options: dict[str, object] = {
-            "servers": list(address.servers),
-            "name": f"tailrace {address.log}",
-            "error_cb": self._note,
-            "reconnected_cb": self._again,
-            "connect_timeout": address.timeout_seconds,
-            "reconnect_time_wait": _RECONNECT_SECONDS,
-            "max_reconnect_attempts": _CONNECT_ATTEMPTS,
-            "ping_interval": _PING_SECONDS,
-            **({} if address.user is None else secret),
-        }
-        if address.credentials is not None:
-            options["user_credentials"] = str(address.credentials)
-        if address.servers[0].startswith("tls://"):
-            try:
-                options["tls"] = ssl.create_default_context(cafile=address.authorities)
-            except OSError as error:
-                raise StoreUnusable(f"{address.authorities} cannot be read: {error.strerror}.") from error
-        return options
+        is_token = address.user is not None and address.password is None
+        await self._client.connect(
+            servers=list(address.servers),
+            name=f"tailrace {address.log}",
+            error_cb=self._note,
+            reconnected_cb=self._again,
+            connect_timeout=math.ceil(address.timeout_seconds),
+            reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # seconds, of which it takes parts too
+            max_reconnect_attempts=_CONNECT_ATTEMPTS,
+            ping_interval=_PING_SECONDS,
+            user=None if is_token else address.user,
+            password=address.password,
+            token=address.user if is_token else None,
+            user_credentials=None if address.credentials is None else str(address.credentials),
+            tls=self._trust(),
+        )
+
+    def _trust(self) -> ssl.SSLContext | None:
+        address = self._address
+        if not address.servers[0].startswith("tls://"):
+            return None
+        try:
+            return ssl.create_default_context(cafile=address.authorities)
+        except OSError as error:
+            raise StoreUnusable(f"{address.authorities} cannot be read: {error.strerror}.") from error
 
     def _unreachable(self, error: Exception) -> str:
         told = f"{self._trouble} {error!r}"
@@ -209,6 +191,7 @@ class Stream:
         logger.debug("the connection to NATS: %s", self._trouble)
 
     async def _again(self) -> None:
+        self._trouble = ""
         self._reconnected()
 
     # ---- the stream ---------------------------------------------------------------------------------------
@@ -216,18 +199,10 @@ class Stream:
     async def begin(self, identity: Identity) -> Standing:
         """Make the stream. If somebody else makes it at the same time, theirs counts. Raises StoreUnusable."""
         log = self._address.log
-        asked = {
+        asked = msgspec.structs.asdict(settings_of(log, identity)) | {
             "name": log,
-            "subjects": [f"{log}.e.>", f"{log}.c"],
-            "num_replicas": identity.replicas,
-            "storage": "file",
-            "discard": "new",
-            "allow_atomic": True,
-            "allow_direct": True,
-            "deny_delete": True,
             "duplicate_window": 100_000_000,  # nanoseconds, the least: records are told apart by their names
             "republish": {"src": ">", "dest": f"{log}.r.>"},
-            "metadata": {f"tailrace.{name}": str(value) for name, value in msgspec.structs.asdict(identity).items()},
         }
         answer = await self._ask(f"$JS.API.STREAM.CREATE.{log}", msgspec.json.encode(asked))
         if answer.error is not None:
@@ -243,45 +218,8 @@ class Stream:
             if answer.error.err_code == _NO_STREAM:
                 raise NoStream
             raise Unavailable(f"NATS does not tell of the log: {answer.error.description}.")
-        return Standing(
-            self._identity(answer.config), answer.state.first_seq, answer.state.last_seq, answer.state.bytes
-        )
-
-    def _identity(self, config: _Config) -> Identity:
-        address, told = self._address, config.metadata
-        own = {name.removeprefix("tailrace."): value for name, value in told.items() if name.startswith("tailrace.")}
-        try:
-            identity = msgspec.convert(own | {"syncs": own.get("syncs") == "True"}, Identity, strict=False)
-        except msgspec.ValidationError:
-            raise StoreUnusable(
-                f"{address.shown}: there is a stream {address.log!r} that is no log: choose another name."
-            ) from None
-        log = address.log
-        expected = _Config(
-            [f"{log}.e.>", f"{log}.c"],
-            identity.replicas,
-            "file",
-            discard="new",
-            allow_atomic=True,
-            allow_direct=True,
-            metadata=told,
-        )
-        for field in _Config.__struct_fields__:
-            found, wanted = getattr(config, field), getattr(expected, field)
-            if found != wanted:
-                raise StoreUnusable(
-                    f"{address.shown}: the stream's {field} is {found!r}, and was created as {wanted!r}: change it back."
-                )
-        for name, asked, is_so in (
-            ("replicas", address.replicas or identity.replicas, identity.replicas),
-            ("sync", address.syncs, identity.syncs),
-        ):
-            if asked != is_so:
-                raise StoreUnusable(
-                    f"{address.shown}: the log was created with {name}={_told(is_so)}, and the URL says {_told(asked)}: "
-                    "say the same, or copy it to a new log."
-                )
-        return identity
+        identity, state = identity_of(self._address, answer.config), answer.state
+        return Standing(identity, state.first_seq, state.last_seq, state.bytes)
 
     async def listen(self, arrived: Callable[[Part], None], wanted: Callable[[str], None]) -> None:
         """From now on hand over what is written, as it is written, and which nodes ask for their turn. Both are hints,
@@ -307,9 +245,8 @@ class Stream:
             await self._client.publish(f"{self._address.log}.w", node.encode())
 
     async def write(self, subject: str, data: bytes, expected: int, node: str) -> int:
-        """Write a record of a node behind the message `expected`, or not at all; answers the sequence of its last message.
-
-        Raises Moved, StoreFull or Unavailable if it was not written, and Unsure.
+        """Write a record of a node behind the message `expected`, or not at all; answers the sequence of its last
+        message. Raises Moved, StoreFull or Unavailable if it was not written, and Unsure.
         """
         self._require_connection()
         parts = split(data, self._client.max_payload - _HEADERS_BYTES)
@@ -328,7 +265,7 @@ class Stream:
         except NoRespondersError as error:
             raise Unsure("NATS has no stream that takes it at the moment.") from error
         except (NatsError, TimeoutError, OSError, msgspec.MsgspecError) as error:
-            raise Unsure(f"NATS did not answer: {error or error!r}.") from error
+            raise Unsure(f"NATS did not answer: {self._trouble or repr(error)}.") from error
         if answer.error is not None:
             raise _refusal(answer.error)
         return answer.seq
@@ -359,7 +296,7 @@ class Stream:
             finally:
                 await answers.unsubscribe()
         except (NatsError, TimeoutError, OSError) as error:
-            raise Unavailable(f"NATS does not answer: {error or error!r}.") from error
+            raise Unavailable(f"NATS does not answer: {self._trouble or repr(error)}.") from error
         if status not in _NOTHING_THERE:
             raise Unavailable(f"NATS does not give the journal out (status {status}).")
         return parts
@@ -386,10 +323,6 @@ class Stream:
         """Close the connection."""
         with suppress(NatsError, TimeoutError, OSError):
             await self._client.close()
-
-
-def _told(value: object) -> str:
-    return {True: "always", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def _part_of(message: Msg) -> Part | None:

@@ -119,7 +119,7 @@ class Writer:
         self._connection.roll_back()
 
     def raise_epoch(self, epoch: int, end: int | None) -> None:
-        """Begin a new epoch; the one before it ends at a position, or with the log as it is. Open the file anew then."""
+        """Begin a new epoch; the one before ends at a position, or with the log as it is. Open the file anew then."""
         with self._transaction("fsync"):
             self._connection.run(SQL["end_epoch"], {"end": end})
             self._connection.run(SQL["begin_epoch"], {"epoch": epoch})
