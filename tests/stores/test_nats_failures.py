@@ -27,7 +27,8 @@ from tailrace.errors import StoreUnusable, TopicNotFound, Unavailable
 from tailrace.log.store import Receipt, Store
 from tailrace.stores.from_url import open_store
 from tailrace.stores.nats import NatsStore, following
-from tailrace.stores.nats.stream import Stream, Unsure
+from tailrace.stores.nats.servers import Unsure
+from tailrace.stores.nats.stream import Stream
 
 pytestmark = pytest.mark.anyio
 
@@ -440,7 +441,7 @@ async def test_a_server_without_jetstream_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_is_too_old_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tailrace.stores.nats import stream
+    from tailrace.stores.nats import servers
 
-    monkeypatch.setattr(stream, "OLDEST_SERVER", (99, 1))
+    monkeypatch.setattr(servers, "OLDEST_SERVER", (99, 1))
     assert "needs 99.1 or newer: upgrade the server" in await refused(url)

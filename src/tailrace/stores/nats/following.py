@@ -21,7 +21,8 @@ from tailrace.stores.nats.hints import Hints
 from tailrace.stores.nats.identity import Identity
 from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, encode, subject_of
 from tailrace.stores.nats.replica import Diverged, Folder, Place, Replica, Result
-from tailrace.stores.nats.stream import Moved, NoStream, Standing, Stream, Unsure
+from tailrace.stores.nats.servers import Moved, Servers, Unsure
+from tailrace.stores.nats.stream import NoStream, Standing, Stream
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ _REBUILDING: Final = "The log has lost its newest part, and is being read again:
 class Following:
     """A stream, the replica, and how far one has got into the other. Make it with `Following.begin`."""
 
-    def __init__(self, address: Address, stream: Stream, folder: Folder, clock: Callable[[], int]) -> None:
-        self.stream: Stream = stream
+    def __init__(self, address: Address, servers: Servers, folder: Folder, clock: Callable[[], int]) -> None:
+        self.stream: Stream = Stream(address, servers)
         self.turn: asyncio.Lock = asyncio.Lock()
         """Held by whoever writes to the replica or needs it to stand still."""
         self.hints: Hints = Hints()
@@ -54,6 +55,7 @@ class Following:
         """The sequence of the newest message that was looked at."""
         self.identity: Identity
         self._address = address
+        self._servers = servers
         self._folder = folder
         self._clock = clock
         self._replica: Replica | None = None
@@ -73,8 +75,8 @@ class Following:
     async def begin(cls, address: Address, clock: Callable[[], int]) -> Following:
         """Connect, and come level with the journal. Raises StoreUnusable or StoreLocked."""
         begun: list[Following] = []
-        stream = await Stream.connect(address, lambda: begun[0].reconnected() if begun else None)
-        following = cls(address, stream, Folder(address.replica), clock)
+        servers = await Servers.connect(address, lambda: begun[0].reconnected() if begun else None)
+        following = cls(address, servers, Folder(address.replica), clock)
         begun.append(following)
         try:
             await following._begin()
@@ -384,7 +386,7 @@ class Following:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self.hints.close()
-        await self.stream.aclose()
+        await self._servers.aclose()
         if self._replica is not None:
             await self._replica.aclose()
         self._folder.leave()

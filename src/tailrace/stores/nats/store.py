@@ -21,7 +21,7 @@ from tailrace.stores.nats.address import Address, parse
 from tailrace.stores.nats.following import Following
 from tailrace.stores.nats.journal import Append, Command, Configure, Record, Sweep, Touch
 from tailrace.stores.nats.replica import Behind, Result
-from tailrace.stores.nats.stream import Moved, Unsure
+from tailrace.stores.nats.servers import Moved, Unsure
 
 _PATIENCE: Final = 3
 """How many times the time-out of an answer a command may take, other nodes' writing and lost answers included."""
