@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -22,6 +24,7 @@ from tailrace.stores.nats.identity import Identity
 from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, encode, subject_of
 from tailrace.stores.nats.replica import Diverged, Folder, Place, Replica, Result
 from tailrace.stores.nats.servers import Moved, Servers, Unsure
+from tailrace.stores.nats.snapshots import Snapshots
 from tailrace.stores.nats.stream import NoStream, Standing, Stream
 
 logger: logging.Logger = logging.getLogger(__name__)
@@ -36,6 +39,13 @@ _AGAIN_SECONDS: Final = 0.1
 """Before the follower tries again what did not work."""
 _SURE_SECONDS: Final = 2.0
 """How long servers may show less than they have shown, or no stream, before that counts as a loss."""
+JOURNAL_BYTES: Final = 64 * 1024 * 1024
+JOURNAL_RATIO: Final = 2
+"""A journal is shortened when it is larger than this, and so many times larger than what is kept."""
+JOURNAL_SLACK: Final = 1_000
+"""Messages that are left although a snapshot has them, for nodes that are a little behind."""
+_SHORTEN_SECONDS: Final = 60.0
+"""Between looks whether the journal should be shortened; at most twice as long."""
 _LONG_SECONDS: Final = 5.0
 """Between lines in the log of the program while a replica is brought up to date."""
 _REBUILDING: Final = "The log has lost its newest part, and is being read again: try again in a moment."
@@ -59,6 +69,7 @@ class Following:
         self._folder = folder
         self._clock = clock
         self._replica: Replica | None = None
+        self._snapshots = Snapshots(address, servers)
         self._assembly = Assembly()
         self._arrived: dict[int, Part] = {}
         self._arrived_bytes = 0
@@ -69,7 +80,7 @@ class Following:
         self._own = 0
         self._expected = 0
         self._found: list[Result | TailraceError] = []
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
     async def begin(cls, address: Address, clock: Callable[[], int]) -> Following:
@@ -95,7 +106,7 @@ class Following:
         await self._open(standing.identity)
         async with self.turn:
             await self._reconcile(standing)
-        self._task = asyncio.create_task(self._follow(), name="tailrace-nats")
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_short())]
 
     def _new_identity(self, after: int) -> Identity:
         """Of a log that begins now, in an epoch beyond `after`."""
@@ -120,12 +131,15 @@ class Following:
         self.reached = self._replica.place.sequence
         self._assembly = Assembly()
 
-    async def _reopen(self, identity: Identity, *, empty: bool) -> None:
+    async def _reopen(self, identity: Identity, instead: Path | None = None, *, empty: bool = False) -> None:
+        """Open the replica's file again: as it is, empty, or with another in its place."""
         replica, self._replica = self._replica, None
         if replica is not None:
             await replica.aclose()
         if empty:
             self._folder.clear()
+        if instead is not None:
+            self._folder.put(instead)
         self.identity = identity
         await self._open(identity)
 
@@ -188,7 +202,9 @@ class Following:
         told = loop.time()
         while self.reached < target:
             parts = self._next_arrived() or await self.stream.fetch(self.reached)
-            if parts:
+            if parts and parts[0].sequence > self.reached + 1:
+                await self._take_snapshot()
+            elif parts:
                 await self._apply(parts)
                 deadline = max(deadline, loop.time() + self._address.timeout_seconds)
             elif loop.time() > deadline:
@@ -198,6 +214,43 @@ class Following:
             if loop.time() > told + _LONG_SECONDS:
                 told = loop.time()
                 logger.info("reading the journal: %d of %d messages", self.reached, target)
+
+    async def _take_snapshot(self) -> None:
+        """The journal no longer has what follows the replica: begin with the newest snapshot instead."""
+        logger.info("the journal was shortened: its snapshot is read")
+        manifest = await self._snapshots.newest(self.identity.log)
+        if manifest is None or manifest.through <= self.reached:
+            raise Unavailable("The journal was shortened, and there is no snapshot of what is missing: restore it.")
+        copy = self._folder.copy
+        copy.unlink(missing_ok=True)
+        await self._snapshots.load(manifest, copy)
+        await self._reopen(self.identity, copy)
+        await self._tell_all()
+
+    async def shorten(self) -> bool:
+        """If the journal has grown far beyond what is kept, make a snapshot and remove what that holds."""
+        standing, kept = await self._standing(), await self.readable.kept_bytes()
+        if standing is None or standing.size <= max(JOURNAL_BYTES, JOURNAL_RATIO * kept):
+            return False
+        copy = self._folder.copy
+        copy.unlink(missing_ok=True)
+        try:
+            place = await self.readable.copy(copy)
+            saved = await self._snapshots.save(copy, place, self.identity)
+        finally:
+            copy.unlink(missing_ok=True)
+        if saved is None or saved.through - JOURNAL_SLACK < standing.first:
+            return False
+        await self.stream.shorten(saved.through - JOURNAL_SLACK)
+        return True
+
+    async def _keep_short(self) -> None:
+        while True:
+            await asyncio.sleep(_SHORTEN_SECONDS * (1 + random.random()))  # noqa: S311 - so that nodes do not do it at once
+            try:
+                await self.shorten()
+            except TailraceError as error:
+                logger.info("the journal could not be shortened, and is tried again: %s", error.sentence)
 
     def _next_arrived(self) -> list[Part]:
         self._drop_arrived()
@@ -225,7 +278,7 @@ class Following:
             if isinstance(record.command, RaiseEpoch):
                 await self._do(records)
                 records = []
-                await self._reopen(self.identity, empty=False)
+                await self._reopen(self.identity)
         if records:
             await self._do(records)
         self.reached = reached
@@ -319,7 +372,7 @@ class Following:
         except NoStream:
             return None
         except StoreUnusable as error:
-            if self._task is None:
+            if not self._tasks:  # it is being opened
                 raise
             raise Unavailable(error.sentence) from error
 
@@ -358,6 +411,11 @@ class Following:
             raise Unavailable(_REBUILDING)
         await self._reopen(standing.identity, empty=True)
         await self._advance(standing.last, self._deadline())
+        if self.reached > standing.last:
+            raise Unavailable(
+                "The journal has lost more than its snapshot can mend: restore NATS from a backup, or delete the "
+                f"streams {self._address.log!r} and {self._address.log + '-snapshot'!r} to begin a new log."
+            )
         while True:
             tip = await self.readable.tip()
             epoch = max(tip.epoch + 1, self._clock() // 1000)
@@ -376,15 +434,16 @@ class Following:
         await self._tell_all()
 
     async def _tell_all(self) -> None:
+        """Have whoever listens look for itself."""
         self.hints.tell(Hint((await self.readable.tip()).position))
 
     # ---- the end ------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
         """Let go of everything. Reads under way are finished."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self.hints.close()
         await self._servers.aclose()
         if self._replica is not None:

@@ -36,6 +36,10 @@ _CHECKPOINT_PAGES: Final = 4_000
 """Pages after which a commit brings what it wrote into the file itself."""
 _PLACE: Final = "journal"
 """Under this name the place is kept among the senders' last batches."""
+_KEPT_BYTES: Final = """
+SELECT (pages.page_count - free.freelist_count) * size.page_size
+FROM pragma_page_count AS pages, pragma_freelist_count AS free, pragma_page_size AS size
+"""
 
 _T = TypeVar("_T")
 _names_decoder: Final = msgspec.json.Decoder(list[tuple[str, int]])
@@ -88,6 +92,7 @@ class _Moment:
 
 
 class _Opened(NamedTuple):
+    path: Path
     lock: Lock
     writer: Writer
     connection: Connection
@@ -243,6 +248,26 @@ class Replica(Reading):
         kept = msgspec.json.encode(place)
         self._opened.connection.run(SQL["put_batch"], (_PLACE, place.sequence, kept, self._moment.now))
 
+    async def kept_bytes(self) -> int:
+        """What the file would take if it held nothing but what is kept."""
+        return await self._read(lambda reader: reader.connection.number(_KEPT_BYTES) or 0)
+
+    async def copy(self, path: Path) -> Place:
+        """Write the replica as it is at this moment into a new file, while reading and writing go on."""
+        return await asyncio.to_thread(self._copy, path)
+
+    def _copy(self, path: Path) -> Place:
+        connection = Connection(self._opened.path, "mode=ro")
+        try:
+            connection.run("VACUUM INTO ?", (str(path),))
+        finally:
+            connection.close()
+        copy = Connection(path, "mode=ro")
+        try:
+            return _place(copy, path)
+        finally:
+            copy.close()
+
     async def purge(self) -> bool:
         """Remove some of what deleted topics have left; answers whether there is more."""
         return await self._write(self._opened.writer.purge)
@@ -277,8 +302,19 @@ class Folder:
 
     def clear(self) -> None:
         """Remove the file, so that a new one is begun."""
-        for end in ("", "-wal", "-shm"):
+        for end in ("", "-wal", "-shm", "-copy"):
             self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+
+    @property
+    def copy(self) -> Path:
+        """For a copy, while it is needed."""
+        return self.path.with_name(self.path.name + "-copy")
+
+    def put(self, other: Path) -> None:
+        """Put another file in its place."""
+        self.path.with_name(self.path.name + "-wal").unlink(missing_ok=True)
+        self.path.with_name(self.path.name + "-shm").unlink(missing_ok=True)
+        other.replace(self.path)
 
     def leave(self) -> None:
         """Remove what is not kept."""
@@ -303,7 +339,7 @@ def _open(
         readers, ends = open_readers(path, clock)
         for reader in readers:
             undo.callback(reader.connection.close)
-        opened = _Opened(lock, Writer(connection, ends, moment, reached), connection, readers, place)
+        opened = _Opened(path, lock, Writer(connection, ends, moment, reached), connection, readers, place)
         undo.pop_all()
         return opened
 

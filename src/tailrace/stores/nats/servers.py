@@ -251,6 +251,20 @@ class Servers:
             raise Unavailable(f"NATS does not give out what it holds (status {status}).")
         return found
 
+    async def newest(self, stream: str, subject: str) -> bytes | None:
+        """The newest message of a subject, if there is one. Raises Unavailable."""
+        question = msgspec.json.encode({"last_by_subj": subject})
+        self._require_connection()
+        try:
+            message = await self._client.request(
+                f"$JS.API.DIRECT.GET.{stream}", question, self._address.timeout_seconds
+            )
+        except NoRespondersError:  # no such stream
+            return None
+        except (NatsError, TimeoutError, OSError) as error:
+            raise Unavailable(f"NATS does not answer: {self._trouble or repr(error)}.") from error
+        return None if (message.headers or {}).get("Status") else message.data
+
     async def subscribe(self, subject: str, handle: Callable[[Msg], Awaitable[None]]) -> None:
         """From now on hand over what is published."""
         await self._client.subscribe(subject, cb=handle)

@@ -247,5 +247,4 @@ def _capabilities(following: Following) -> Capabilities:
             f"{identity.replicas} servers hold each event, and sync to disk afterwards: only if most of them lose "
             "power at once can the newest events be lost, which readers are then told of as a gap."
         )
-    caveats.append("The journal in JetStream is never shortened: what a topic no longer keeps still takes room there.")
     return Capabilities("nats", (level,), survives=True, caveats=tuple(caveats))
