@@ -234,7 +234,7 @@ async def test_a_replica_of_another_log_is_begun_anew(url: str, nats: Nats, tmp_
 async def test_a_private_replica_is_gone_when_the_store_is_closed(url: str) -> None:
     store = await open_store(url)
     assert isinstance(store, NatsStore)
-    folder = store._following._folder.path.parent
+    folder = store._following.folder.path.parent
     assert folder.exists()
     await store.aclose()
     assert not folder.exists()

@@ -13,7 +13,7 @@ from tests.stores.nats_logs import connected, entry, eventually, everything, log
 from tailrace.core.retention import Retention, TopicConfig
 from tailrace.errors import TopicNotFound, Unavailable
 from tailrace.stores.from_url import open_store
-from tailrace.stores.nats import NatsStore, following, snapshots
+from tailrace.stores.nats import NatsStore, shortening, snapshots
 
 pytestmark = pytest.mark.anyio
 
@@ -22,9 +22,9 @@ SLACK = 3
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "JOURNAL_BYTES", 0)
-    monkeypatch.setattr(following, "JOURNAL_RATIO", 0)
-    monkeypatch.setattr(following, "JOURNAL_SLACK", SLACK)
+    monkeypatch.setattr(shortening, "JOURNAL_BYTES", 0)
+    monkeypatch.setattr(shortening, "JOURNAL_RATIO", 0)
+    monkeypatch.setattr(shortening, "JOURNAL_SLACK", SLACK)
     monkeypatch.setattr(snapshots, "_CHUNK_BYTES", 10_000)
 
 
@@ -48,6 +48,10 @@ async def store(url: str) -> AsyncIterator[NatsStore]:
     await one.aclose()
 
 
+async def shorten(store: NatsStore) -> bool:
+    return await shortening.shorten(store._following)
+
+
 async def fill(store: NatsStore, count: int = 50) -> None:
     await store.append([entry("a", create=TopicConfig(retention=Retention(max_events=2)))])
     for index in range(count):
@@ -65,7 +69,7 @@ async def test_a_shortened_journal_holds_what_the_snapshot_does_not_and_a_little
 ) -> None:
     await fill(store)
     assert await messages(nats, url) > 50
-    assert await store._following.shorten()
+    assert await shorten(store)
     assert await messages(nats, url) == SLACK
     await store.append([entry("a", b"more")])
     assert (await everything(store))[-1].data == b"more"
@@ -74,16 +78,16 @@ async def test_a_shortened_journal_holds_what_the_snapshot_does_not_and_a_little
 async def test_a_journal_that_is_not_much_larger_than_what_is_kept_is_left_alone(
     nats: Nats, store: NatsStore, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "JOURNAL_RATIO", 1_000)
+    monkeypatch.setattr(shortening, "JOURNAL_RATIO", 1_000)
     await fill(store)
     before = await messages(nats, url)
-    assert not await store._following.shorten()
+    assert not await shorten(store)
     assert await messages(nats, url) == before
 
 
 async def test_a_new_node_begins_with_the_snapshot_and_goes_on_with_the_journal(store: NatsStore, url: str) -> None:
     await fill(store)
-    await store._following.shorten()
+    await shorten(store)
     await store.append([entry("b", b"after")])
     other = await opened(url)
     assert await everything(other) == await everything(store)
@@ -104,7 +108,7 @@ async def test_a_node_that_was_away_for_too_long_begins_with_the_snapshot(
     tip = await away.tip()
     await away.aclose()
     await fill(store)
-    await store._following.shorten()
+    await shorten(store)
     away = await opened(kept)
     assert await everything(away) == await everything(store)
     assert (await away.tip()).epoch == tip.epoch
@@ -118,11 +122,11 @@ def names_in(folder: Path) -> list[str]:
 
 async def test_the_next_snapshot_takes_the_place_of_the_one_before(nats: Nats, store: NatsStore, url: str) -> None:
     await fill(store)
-    await store._following.shorten()
-    first = await store._following._snapshots.newest(store._following.identity.log)
+    await shorten(store)
+    first = await store._following.snapshots.newest(store._following.identity.log)
     await fill_again(store)
-    await store._following.shorten()
-    second = await store._following._snapshots.newest(store._following.identity.log)
+    await shorten(store)
+    second = await store._following.snapshots.newest(store._following.identity.log)
     assert first is not None
     assert second is not None
     assert second.through > first.through
@@ -144,7 +148,7 @@ async def test_of_two_nodes_that_make_a_snapshot_at_once_none_does_harm(store: N
     other = await opened(url)
     await fill(store)
     await other.tip()
-    await asyncio.gather(*[one._following.shorten() for one in (store, other)])
+    await asyncio.gather(*[shorten(one) for one in (store, other)])
     third = await opened(url)
     assert await everything(third) == await everything(store)
     for one in (other, third):
@@ -157,8 +161,8 @@ async def test_a_node_that_fell_behind_what_was_shortened_catches_up_from_the_sn
     other = await opened(url)
     async with other._following.turn:  # held up
         await fill(store)
-        await store._following.shorten()
-        other._following._arrived.clear()
+        await shorten(store)
+        other._following._arrivals._parts.clear()
 
     async def level() -> bool:
         return await other.tip() == await store.tip()
@@ -170,7 +174,7 @@ async def test_a_node_that_fell_behind_what_was_shortened_catches_up_from_the_sn
 
 async def test_a_snapshot_of_an_earlier_log_of_the_name_is_not_taken(nats: Nats, store: NatsStore, url: str) -> None:
     await fill(store)
-    await store._following.shorten()
+    await shorten(store)
     await store.aclose()
     await remove(nats.url, url.rpartition("/")[2])
     fresh = await opened(url)
@@ -189,7 +193,7 @@ async def test_a_journal_that_was_shortened_without_a_snapshot_is_told(nats: Nat
 
 
 async def test_the_journal_is_shortened_by_itself(nats: Nats, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "_SHORTEN_SECONDS", 0.05)
+    monkeypatch.setattr(shortening, "_LOOK_SECONDS", 0.05)
     store = await opened(url)
     await fill(store)
 

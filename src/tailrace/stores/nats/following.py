@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from tailrace.errors import StoreUnusable, TailraceError, Unavailable
-from tailrace.log.store import Hint
+from tailrace.log.store import Appended, Hint
 from tailrace.stores.nats.address import Address
+from tailrace.stores.nats.arrivals import Arrivals
 from tailrace.stores.nats.hints import Hints
 from tailrace.stores.nats.identity import Identity
 from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, encode, subject_of
@@ -29,26 +30,24 @@ from tailrace.stores.nats.stream import NoStream, Standing, Stream
 
 logger: logging.Logger = logging.getLogger(__name__)
 
-_ARRIVED_BYTES: Final = 16 * 1024 * 1024
-"""Of messages that have come and not been applied; what comes beyond it is fetched."""
 _PAUSE_SECONDS: Final = 0.01
 """Before a server that does not yet have all is asked again."""
-_GIVE_WAY_SECONDS: Final = 0.015
-"""How long a node that has just written waits for another to write, while they take turns."""
 _AGAIN_SECONDS: Final = 0.1
 """Before the follower tries again what did not work."""
 _SURE_SECONDS: Final = 2.0
 """How long servers may show less than they have shown, or no stream, before that counts as a loss."""
-JOURNAL_BYTES: Final = 64 * 1024 * 1024
-JOURNAL_RATIO: Final = 2
-"""A journal is shortened when it is larger than this, and so many times larger than what is kept."""
-JOURNAL_SLACK: Final = 1_000
-"""Messages that are left although a snapshot has them, for nodes that are a little behind."""
-_SHORTEN_SECONDS: Final = 60.0
-"""Between looks whether the journal should be shortened; at most twice as long."""
 _LONG_SECONDS: Final = 5.0
 """Between lines in the log of the program while a replica is brought up to date."""
+_HISTORY: Final = 10_000
+"""Records whose names are remembered, to tell after a loss how far the journal is still the one that was applied."""
 _REBUILDING: Final = "The log has lost its newest part, and is being read again: try again in a moment."
+
+
+class _Lost(NamedTuple):
+    """What this node knew before the journal lost records: the epoch, and the newest records with the log's tail."""
+
+    epoch: int
+    history: tuple[tuple[str, int], ...]
 
 
 class Following:
@@ -66,21 +65,18 @@ class Following:
         self.identity: Identity
         self._address = address
         self._servers = servers
-        self._folder = folder
+        self.folder: Folder = folder
         self._clock = clock
+        self.snapshots: Snapshots = Snapshots(address, servers)
         self._replica: Replica | None = None
-        self._snapshots = Snapshots(address, servers)
         self._assembly = Assembly()
-        self._arrived: dict[int, Part] = {}
-        self._arrived_bytes = 0
-        self._highest = 0
+        self._arrivals = Arrivals(self.node)
         self._was_away = False
-        self._news = asyncio.Event()
-        self._takes_turns = False
-        self._own = 0
+        self._lost: _Lost | None = None
+        self._history: deque[tuple[str, int]] = deque(maxlen=_HISTORY)
         self._expected = 0
         self._found: list[Result | TailraceError] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
 
     @classmethod
     async def begin(cls, address: Address, clock: Callable[[], int]) -> Following:
@@ -102,11 +98,11 @@ class Following:
         except NoStream:
             standing = await self.stream.begin(self._new_identity(0))
         self.identity = standing.identity
-        await self.stream.listen(self._take, self._hear)
+        await self.stream.listen(self._arrivals.take, self._arrivals.hear)
         await self._open(standing.identity)
         async with self.turn:
             await self._reconcile(standing)
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._keep_short())]
+        self._task = asyncio.create_task(self._follow())
 
     def _new_identity(self, after: int) -> Identity:
         """Of a log that begins now, in an epoch beyond `after`."""
@@ -127,57 +123,46 @@ class Following:
 
     async def _open(self, identity: Identity) -> None:
         birth = Place(identity.log)
-        self._replica = await Replica.open(self._folder.path, birth, identity.epoch, identity.level, self._clock)
+        self._replica = await Replica.open(self.folder.path, birth, identity.epoch, identity.level, self._clock)
         self.reached = self._replica.place.sequence
         self._assembly = Assembly()
 
     async def _reopen(self, identity: Identity, instead: Path | None = None, *, empty: bool = False) -> None:
         """Open the replica's file again: as it is, empty, or with another in its place."""
         replica, self._replica = self._replica, None
+        self.reconnected()  # if this fails, the follower tries again
         if replica is not None:
             await replica.aclose()
         if empty:
-            self._folder.clear()
+            self.folder.clear()
         if instead is not None:
-            self._folder.put(instead)
+            self.folder.put(instead)
         self.identity = identity
         await self._open(identity)
 
     # ---- what arrives by itself -----------------------------------------------------------------------------
 
-    def _take(self, part: Part) -> None:
-        if part.node == self.node:
-            return
-        self._highest = max(self._highest, part.sequence)
-        if part.sequence > self.reached and self._arrived_bytes < _ARRIVED_BYTES:
-            self._arrived[part.sequence] = part
-            self._arrived_bytes += len(part.data)
-        self._news.set()
-
-    def _hear(self, node: str) -> None:
-        self._takes_turns = self._takes_turns or node != self.node
-
     def reconnected(self) -> None:
-        """The connection was lost and is there again."""
+        """The connection was lost and is there again, or something else is no longer what it was."""
         self._was_away = True
-        self._news.set()
+        self._arrivals.news.set()
 
     async def _follow(self) -> None:
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._arrivals.news.wait()
+            self._arrivals.news.clear()
             try:
                 async with self.turn:
                     if self._was_away:
-                        await self._reconcile(await self._standing())
+                        await self._reconcile(await self.standing())
                         self._was_away = False
                         await self._tell_all()
-                    elif self._highest > self.reached:
-                        await self.catch_up(self._highest, self._deadline())
+                    elif self._arrivals.highest > self.reached:
+                        await self.catch_up(self._arrivals.highest, self._deadline())
             except TailraceError as error:
                 logger.info("the journal could not be followed, and is tried again: %r", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
-                self._news.set()
+                self.reconnected()
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._address.timeout_seconds
@@ -190,18 +175,18 @@ class Following:
         Raises Unavailable if the servers do not give it out by the deadline.
         """
         if target is None or target < self.reached:
-            await self._reconcile(await self._standing())
+            await self._reconcile(await self.standing())
             return
         try:
             await self._advance(target, deadline)
         except Diverged:
-            await self._recover(lost=None)
+            await self._recover()
 
     async def _advance(self, target: int, deadline: float) -> None:
         loop = asyncio.get_running_loop()
         told = loop.time()
         while self.reached < target:
-            parts = self._next_arrived() or await self.stream.fetch(self.reached)
+            parts = self._arrivals.after(self.reached) or await self.stream.fetch(self.reached)
             if parts and parts[0].sequence > self.reached + 1:
                 await self._take_snapshot()
             elif parts:
@@ -218,51 +203,14 @@ class Following:
     async def _take_snapshot(self) -> None:
         """The journal no longer has what follows the replica: begin with the newest snapshot instead."""
         logger.info("the journal was shortened: its snapshot is read")
-        manifest = await self._snapshots.newest(self.identity.log)
+        manifest = await self.snapshots.newest(self.identity.log)
         if manifest is None or manifest.through <= self.reached:
             raise Unavailable("The journal was shortened, and there is no snapshot of what is missing: restore it.")
-        copy = self._folder.copy
+        copy = self.folder.copy
         copy.unlink(missing_ok=True)
-        await self._snapshots.load(manifest, copy)
+        await self.snapshots.load(manifest, copy)
         await self._reopen(self.identity, copy)
         await self._tell_all()
-
-    async def shorten(self) -> bool:
-        """If the journal has grown far beyond what is kept, make a snapshot and remove what that holds."""
-        standing, kept = await self._standing(), await self.readable.kept_bytes()
-        if standing is None or standing.size <= max(JOURNAL_BYTES, JOURNAL_RATIO * kept):
-            return False
-        copy = self._folder.copy
-        copy.unlink(missing_ok=True)
-        try:
-            place = await self.readable.copy(copy)
-            saved = await self._snapshots.save(copy, place, self.identity)
-        finally:
-            copy.unlink(missing_ok=True)
-        if saved is None or saved.through - JOURNAL_SLACK < standing.first:
-            return False
-        await self.stream.shorten(saved.through - JOURNAL_SLACK)
-        return True
-
-    async def _keep_short(self) -> None:
-        while True:
-            await asyncio.sleep(_SHORTEN_SECONDS * (1 + random.random()))  # noqa: S311 - so that nodes do not do it at once
-            try:
-                await self.shorten()
-            except TailraceError as error:
-                logger.info("the journal could not be shortened, and is tried again: %s", error.sentence)
-
-    def _next_arrived(self) -> list[Part]:
-        self._drop_arrived()
-        parts: list[Part] = []
-        while (part := self._arrived.pop(self.reached + 1 + len(parts), None)) is not None:
-            self._arrived_bytes -= len(part.data)
-            parts.append(part)
-        return parts
-
-    def _drop_arrived(self) -> None:
-        for sequence in [one for one in self._arrived if one <= self.reached]:
-            self._arrived_bytes -= len(self._arrived.pop(sequence).data)
 
     async def _apply(self, parts: Sequence[Part]) -> None:
         records: list[tuple[Record, int]] = []
@@ -290,6 +238,7 @@ class Following:
             self.look_again()
             raise
         for applied in done:
+            self._remember(applied.record, applied.result)
             if (applied.record.node, applied.record.number) == (self.node, self._expected):
                 self._found.append(applied.result)
             if applied.shown is not None:
@@ -303,22 +252,14 @@ class Following:
         self._assembly = Assembly()
 
     async def give_way(self, deadline: float) -> None:
-        """While several nodes write they take turns: the last that wrote waits a little for another to write.
-
-        Without that the last writer would win again and again, because nobody else knows as early what it wrote.
-        """
-        if self._takes_turns and self._highest < self._own:
-            self._news.clear()
-            try:
-                await asyncio.wait_for(self._news.wait(), _GIVE_WAY_SECONDS)
-            except TimeoutError:
-                self._takes_turns = False
-        if self._highest > self.reached:
-            await self.catch_up(self._highest, deadline)
+        """Let another node write, if it is its turn, and apply what it wrote."""
+        await self._arrivals.give_way()
+        if self._arrivals.highest > self.reached:
+            await self.catch_up(self._arrivals.highest, deadline)
 
     async def ask_for_turn(self) -> None:
         """Another node was faster: from now on take turns with it."""
-        self._takes_turns = True
+        self._arrivals.take_turns()
         await self.stream.ask_for_turn(self.node)
 
     async def write(self, record: Record) -> int:
@@ -335,17 +276,23 @@ class Following:
         """What the expected record came to; nothing if it was not found."""
         return self._found
 
-    async def keep(self, record: Record, sequence: int) -> None:
+    async def keep(self, record: Record, result: Result, sequence: int) -> None:
         """What was tried is in the journal."""
         self.readable.keep(record, sequence)
-        self.reached = self._own = sequence
+        self._remember(record, result)
+        self.reached = sequence
         self._assembly = Assembly()
-        self._drop_arrived()
+        self._arrivals.has_written(sequence)
+        self._arrivals.forget(sequence)
         await self.hints.taken()
+
+    def _remember(self, record: Record, result: Result | TailraceError) -> None:
+        last = self._history[-1][1] if self._history else 0
+        self._history.append((record.name, result.last if isinstance(result, Appended) else last))
 
     async def require_level(self) -> None:
         """Raises Moved unless the replica has all that was written: what it answers is true only then."""
-        standing = await self._standing()
+        standing = await self.standing()
         if standing is None or standing.identity != self.identity:
             raise Moved(None)
         if standing.last != self.reached:
@@ -354,37 +301,39 @@ class Following:
     async def refresh(self) -> None:
         """Be as far as the journal is at this moment. Raises Unavailable."""
         reached = self.reached
-        standing = await self._standing()
+        standing = await self.standing()
         if standing is not None and standing.identity == self.identity and standing.last == reached:
             return
         async with self.turn:
             if standing is None or standing.identity != self.identity or standing.last < reached:
-                await self._reconcile(await self._standing())
+                await self._reconcile(await self.standing())
             elif standing.last > self.reached:
                 await self.catch_up(standing.last, self._deadline())
 
     # ---- a journal that is not what it was ----------------------------------------------------------------------
 
-    async def _standing(self) -> Standing | None:
+    async def standing(self) -> Standing | None:
         """The stream as it is, if it is. Raises Unavailable, also if somebody has changed its settings."""
         try:
             return await self.stream.standing()
         except NoStream:
             return None
         except StoreUnusable as error:
-            if not self._tasks:  # it is being opened
+            if self._task is None:  # it is being opened
                 raise
             raise Unavailable(error.sentence) from error
 
     async def _reconcile(self, standing: Standing | None) -> None:
         """Come level with the stream as it stands, whatever happened to it."""
+        if self._replica is None:
+            await self._open(self.identity)
         loop = asyncio.get_running_loop()
         sure = loop.time() + _SURE_SECONDS
         while standing is None or (standing.identity == self.identity and standing.last < self.reached):
             if loop.time() > sure:
                 break
             await asyncio.sleep(_SURE_SECONDS / 10)
-            standing = await self._standing()
+            standing = await self.standing()
         if standing is None:
             logger.warning("the stream of the log is gone: a new one begins")
             standing = await self.stream.begin(self._new_identity((await self.readable.tip()).epoch))
@@ -393,22 +342,23 @@ class Following:
             await self._reopen(standing.identity, empty=True)
             await self._tell_all()
         elif standing.last < self.reached:
-            await self._recover(lost=standing)
+            await self._recover()
             return
         try:
             await self._advance(standing.last, self._deadline())
         except Diverged:
-            await self._recover(lost=None)
+            await self._recover()
+        if self._lost is not None:
+            await self._raise_epoch(self._lost)
 
-    async def _recover(self, lost: Standing | None) -> None:
-        """The journal has lost records that this node had applied: read what is left, and begin a new epoch.
-
-        `lost`: the stream that ends too soon; None: others have written since, so where it broke off is not known.
-        """
+    async def _recover(self) -> None:
+        """The journal has lost records that this node had applied: read what is left, and see to a new epoch."""
         logger.error("the journal has lost records: what is left is read again, and a new epoch begins")
-        standing = lost or await self._standing()
+        standing = await self.standing()
         if standing is None:
             raise Unavailable(_REBUILDING)
+        self._lost = self._lost or _Lost((await self.readable.tip()).epoch, tuple(self._history))
+        self._history.clear()
         await self._reopen(standing.identity, empty=True)
         await self._advance(standing.last, self._deadline())
         if self.reached > standing.last:
@@ -416,12 +366,17 @@ class Following:
                 "The journal has lost more than its snapshot can mend: restore NATS from a backup, or delete the "
                 f"streams {self._address.log!r} and {self._address.log + '-snapshot'!r} to begin a new log."
             )
-        while True:
-            tip = await self.readable.tip()
+        await self._raise_epoch(self._lost)
+        await self._tell_all()
+
+    async def _raise_epoch(self, lost: _Lost) -> None:
+        """Begin an epoch beyond that of the loss, unless another node has done so by now."""
+        left = {name for name, _ in self._history}
+        end = next((last for name, last in reversed(lost.history) if name in left), 0)
+        while (tip := await self.readable.tip()).epoch <= lost.epoch:
             epoch = max(tip.epoch + 1, self._clock() // 1000)
-            command = RaiseEpoch(epoch, None if lost is not None else 0)
             place = self.readable.place
-            record = Record(place.log, self.node, 0, place.record, self._clock(), command)
+            record = Record(place.log, self.node, 0, place.record, self._clock(), RaiseEpoch(epoch, end))
             try:
                 last = await self.write(record)
             except Moved as moved:
@@ -429,9 +384,7 @@ class Following:
             except Unsure as unsure:
                 raise Unavailable(str(unsure)) from unsure
             await self._advance(last, self._deadline())
-            if (await self.readable.tip()).epoch > tip.epoch:
-                break
-        await self._tell_all()
+        self._lost = None
 
     async def _tell_all(self) -> None:
         """Have whoever listens look for itself."""
@@ -441,14 +394,14 @@ class Following:
 
     async def aclose(self) -> None:
         """Let go of everything. Reads under way are finished."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         self.hints.close()
         await self._servers.aclose()
         if self._replica is not None:
             await self._replica.aclose()
-        self._folder.leave()
+        self.folder.leave()
 
 
 def _read(data: bytes, sequence: int) -> Record | None:

@@ -96,6 +96,7 @@ class Servers:
         self._client = Client()
         self._reconnected = reconnected
         self._trouble = ""
+        self._is_refused = False
 
     @classmethod
     async def connect(cls, address: Address, reconnected: Callable[[], None]) -> Servers:
@@ -163,12 +164,13 @@ class Servers:
 
     def _unreachable(self, error: Exception) -> str:
         shown = self._address.shown
-        if "Authorization" in f"{self._trouble} {error!r}":
+        if self._is_refused:
             return f"{shown} refused this user or password: put the right ones into the URL."
         return f"{shown} cannot be reached ({self._trouble or repr(error)}): check host, port and that it runs."
 
     async def _note(self, error: Exception) -> None:
         self._trouble = str(error) or repr(error)
+        self._is_refused = self._is_refused or "Authorization" in repr(error)
         logger.debug("the connection to NATS: %s", self._trouble)
 
     async def _again(self) -> None:

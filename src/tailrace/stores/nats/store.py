@@ -22,6 +22,7 @@ from tailrace.stores.nats.following import Following
 from tailrace.stores.nats.journal import Append, Command, Configure, Record, Sweep, Touch
 from tailrace.stores.nats.replica import Behind, Result
 from tailrace.stores.nats.servers import Moved, Unsure
+from tailrace.stores.nats.shortening import keep_short
 
 _PATIENCE: Final = 3
 """How many times the time-out of an answer a command may take, other nodes' writing and lost answers included."""
@@ -46,6 +47,7 @@ class NatsStore:
         self._number = 0
         self._closing: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
+        self._shortening = asyncio.create_task(keep_short(following))
         self._under_way: set[asyncio.Task[object]] = set()
         self.capabilities: Capabilities = _capabilities(following)
         """See `Store.capabilities`."""
@@ -139,7 +141,7 @@ class NatsStore:
         except BaseException:
             await replica.let_go()
             raise
-        await following.keep(record, last)
+        await following.keep(record, tried.result, last)
         return tried.result
 
     async def _find_out(self, unsure: Unsure, deadline: float) -> None:
@@ -223,6 +225,8 @@ class NatsStore:
     async def _close(self) -> None:
         if self._under_way:
             await asyncio.wait(self._under_way)
+        self._shortening.cancel()
+        await asyncio.gather(self._shortening, return_exceptions=True)
         if self._purging is not None:
             await self._purging
         await self._following.aclose()
@@ -239,12 +243,13 @@ def _capabilities(following: Following) -> Capabilities:
     caveats: list[str] = []
     if level == "written":
         caveats.append(
-            "NATS acknowledges before it syncs to disk (sync_interval): a loss of power can take the newest events, "
-            "which readers are then told of as a gap."
+            "NATS acknowledges before it syncs to disk (sync_interval): a loss of power can take the newest events. "
+            "Readers are told of it as a gap if a node that had them is still running, or has kept its replica."
         )
     elif not identity.syncs:
         caveats.append(
             f"{identity.replicas} servers hold each event, and sync to disk afterwards: only if most of them lose "
-            "power at once can the newest events be lost, which readers are then told of as a gap."
+            "power at once can the newest events be lost. Readers are told of it as a gap if a node that had them is "
+            "still running, or has kept its replica."
         )
     return Capabilities("nats", (level,), survives=True, caveats=tuple(caveats))
