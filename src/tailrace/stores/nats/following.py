@@ -23,7 +23,7 @@ from tailrace.stores.nats.arrivals import Arrivals
 from tailrace.stores.nats.hints import Hints
 from tailrace.stores.nats.identity import Identity
 from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, encode, subject_of
-from tailrace.stores.nats.replica import Diverged, Folder, Place, Replica, Result
+from tailrace.stores.nats.replica import Diverged, Folder, Replica, Result
 from tailrace.stores.nats.servers import Moved, Servers, Unsure
 from tailrace.stores.nats.snapshots import Snapshots
 from tailrace.stores.nats.stream import NoStream, Standing, Stream
@@ -122,8 +122,7 @@ class Following:
         return self._replica
 
     async def _open(self, identity: Identity) -> None:
-        birth = Place(identity.log)
-        self._replica = await Replica.open(self.folder.path, birth, identity.epoch, identity.level, self._clock)
+        self._replica = await Replica.open(self.folder.path, identity, self._clock)
         self.reached = self._replica.place.sequence
         self._assembly = Assembly()
 

@@ -18,9 +18,9 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from tailrace.core.retention import Durability
 from tailrace.errors import StoreUnusable, TailraceError, Unavailable
 from tailrace.log.store import Appended, Swept, TopicInfo
+from tailrace.stores.nats.identity import Identity
 from tailrace.stores.nats.journal import Append, Command, Configure, RaiseEpoch, Record, Sweep, Touch
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.file import Lock, lock_and_prepare
@@ -114,17 +114,12 @@ class Replica(Reading):
         self._writing = writing
 
     @classmethod
-    async def open(cls, path: Path, birth: Place, epoch: int, reached: Durability, clock: Callable[[], int]) -> Replica:
-        """Open a replica, or begin one of the log that `birth` names, born in `epoch`.
-
-        `reached`: what the journal reaches. Raises StoreUnusable, StoreLocked or StoreFull.
-        """
+    async def open(cls, path: Path, identity: Identity, clock: Callable[[], int]) -> Replica:
+        """Open a replica, or begin one of this log. Raises StoreUnusable, StoreLocked or StoreFull."""
         writing = ThreadPoolExecutor(1, thread_name_prefix="tailrace-writer")
         moment = _Moment()
         try:
-            opened = await asyncio.get_running_loop().run_in_executor(
-                writing, _open, path, birth, epoch, reached, moment, clock
-            )
+            opened = await asyncio.get_running_loop().run_in_executor(writing, _open, path, identity, moment, clock)
         except BaseException:
             writing.shutdown(wait=False)
             raise
@@ -323,23 +318,21 @@ class Folder:
                 self._private.cleanup()
 
 
-def _open(
-    path: Path, birth: Place, epoch: int, reached: Durability, moment: _Moment, clock: Callable[[], int]
-) -> _Opened:
+def _open(path: Path, identity: Identity, moment: _Moment, clock: Callable[[], int]) -> _Opened:
     path = path.resolve()
     with ExitStack() as undo:
         is_old = path.exists() and path.stat().st_size > 0
-        lock = lock_and_prepare(path, lambda: epoch * 1000)
+        lock = lock_and_prepare(path, lambda: identity.epoch * 1000)
         undo.callback(lock.release)
         connection = Connection(path, "mode=rw", cache_kib=_CACHE_KIB)
         undo.callback(connection.close)
         connection.run("PRAGMA synchronous = NORMAL")  # what power takes from it, the journal still has
         connection.run(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        place = _place(connection, path) if is_old else _begun(connection, birth)
+        place = _place(connection, path) if is_old else _begun(connection, Place(identity.log))
         readers, ends = open_readers(path, clock)
         for reader in readers:
             undo.callback(reader.connection.close)
-        opened = _Opened(path, lock, Writer(connection, ends, moment, reached), connection, readers, place)
+        opened = _Opened(path, lock, Writer(connection, ends, moment, identity.level), connection, readers, place)
         undo.pop_all()
         return opened
 
