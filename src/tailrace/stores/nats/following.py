@@ -35,7 +35,11 @@ _PAUSE_SECONDS: Final = 0.01
 _AGAIN_SECONDS: Final = 0.1
 """Before the follower tries again what did not work."""
 _SURE_SECONDS: Final = 2.0
-"""How long servers may show less than they have shown, or no stream, before that counts as a loss."""
+"""How long a server may show less than it has shown, or no stream, before that counts as a loss."""
+_SURE_OF_MANY_SECONDS: Final = 15.0
+"""The same of several servers: one that is cut off from the others thinks for 10 s that it speaks for them."""
+_LOOKS: Final = 10
+"""How often it is looked again in that time."""
 _LONG_SECONDS: Final = 5.0
 """Between lines in the log of the program while a replica is brought up to date."""
 _HISTORY: Final = 10_000
@@ -327,11 +331,12 @@ class Following:
         if self._replica is None:
             await self._open(self.identity)
         loop = asyncio.get_running_loop()
-        sure = loop.time() + _SURE_SECONDS
+        patience = _SURE_SECONDS if self.identity.replicas == 1 else _SURE_OF_MANY_SECONDS
+        sure = loop.time() + patience
         while standing is None or (standing.identity == self.identity and standing.last < self.reached):
             if loop.time() > sure:
                 break
-            await asyncio.sleep(_SURE_SECONDS / 10)
+            await asyncio.sleep(patience / _LOOKS)
             standing = await self.standing()
         if standing is None:
             logger.warning("the stream of the log is gone: a new one begins")
