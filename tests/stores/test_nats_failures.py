@@ -9,6 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import trustme
 from tests.engines.nats import Nats
 from tests.stores.nats_logs import (
     append_until_it_works,
@@ -426,6 +427,34 @@ async def test_who_may_not_is_told_so(tmp_path: Path) -> None:
             assert "wrong" not in sentence
         sentence = await refused(f"nats://some:p@{at}/log?timeout=2")
         assert "ermissions" in sentence, sentence
+
+
+class SafeNats(Nats):
+    """With TLS. Its certificate is that of an authority which nobody knows by himself."""
+
+    def prepare(self) -> None:
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(self.folder / "ca.pem")
+        certificate.cert_chain_pems[0].write_to_path(self.folder / "cert.pem")
+        certificate.private_key_pem.write_to_path(self.folder / "key.pem")
+
+    def command(self) -> list[str]:
+        files = ["--tlscert", str(self.folder / "cert.pem"), "--tlskey", str(self.folder / "key.pem")]
+        return [*super().command(), "--tls", *files]
+
+
+async def test_over_tls_the_authority_can_be_named(tmp_path: Path) -> None:
+    with SafeNats(tmp_path / "safe") as server:
+        url = f"{server.url.replace('nats://', 'tls://')}/log?timeout=2"
+        store = await open_store(f"{url}&ca={server.folder / 'ca.pem'}")
+        assert isinstance((await store.append([entry()])).results[0], Receipt)
+        await store.aclose()
+        assert "certificate verify failed" in await refused(url)
+        for name in ("ca", "creds"):
+            assert "cannot be read" in await refused(f"{url}&{name}={tmp_path / 'nothing.pem'}")
+        (tmp_path / "empty.creds").write_text("")
+        assert await refused(f"{url}&creds={tmp_path / 'empty.creds'}")
 
 
 class PlainNats(Nats):

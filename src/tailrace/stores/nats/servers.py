@@ -92,7 +92,9 @@ class Servers:
     """A connection that is made again whenever it is lost. Make it with `Servers.connect`."""
 
     def __init__(self, address: Address, reconnected: Callable[[], None]) -> None:
+        """Raises StoreUnusable if a file that the address names cannot be read."""
         self._address = address
+        self._trusted = _trusted(address)
         self._client = Client()
         self._reconnected = reconnected
         self._trouble = ""
@@ -115,6 +117,10 @@ class Servers:
         shown = self._address.shown
         try:
             await asyncio.wait_for(self._open(), self._address.timeout_seconds * _CONNECT_PATIENCE)
+        except ModuleNotFoundError as error:
+            raise StoreUnusable(
+                f"{shown}: credentials need the package {error.name}: pip install {error.name}."
+            ) from error
         except (NatsError, OSError, TimeoutError, ValueError) as error:
             raise StoreUnusable(self._unreachable(error)) from error
         self._client.options["max_reconnect_attempts"] = -1  # for ever, now that it is known to work
@@ -150,17 +156,8 @@ class Servers:
             password=address.password,
             token=address.user if is_token else None,
             user_credentials=None if address.credentials is None else str(address.credentials),
-            tls=self._trust(),
+            tls=self._trusted,
         )
-
-    def _trust(self) -> ssl.SSLContext | None:
-        address = self._address
-        if not address.servers[0].startswith("tls://"):
-            return None
-        try:
-            return ssl.create_default_context(cafile=address.authorities)
-        except OSError as error:
-            raise StoreUnusable(f"{address.authorities} cannot be read: {error.strerror or error}.") from error
 
     def _unreachable(self, error: Exception) -> str:
         shown = self._address.shown
@@ -277,8 +274,20 @@ class Servers:
 
     async def aclose(self) -> None:
         """Close the connection."""
-        with suppress(NatsError, TimeoutError, OSError):
+        with suppress(NatsError, TimeoutError, OSError, AssertionError):  # the last: it never began to connect
             await self._client.close()
+
+
+def _trusted(address: Address) -> ssl.SSLContext | None:
+    """What a connection with TLS trusts; and that there are credentials, if there are to be."""
+    try:
+        if address.credentials is not None:
+            address.credentials.open().close()
+        is_safe = address.servers[0].startswith("tls://")
+        return ssl.create_default_context(cafile=address.authorities) if is_safe else None
+    except OSError as error:
+        file = error.filename or address.authorities
+        raise StoreUnusable(f"{file} cannot be read: {error.strerror or error}.") from error
 
 
 def _refusal(problem: Problem) -> Exception:
