@@ -13,7 +13,7 @@ from tailrace.stores.nats.following import Following
 logger: logging.Logger = logging.getLogger(__name__)
 
 JOURNAL_BYTES: Final = 64 * 1024 * 1024
-JOURNAL_RATIO: Final = 2
+JOURNAL_RATIO: Final = 4
 """A journal is shortened when it is larger than this, and so many times larger than what is kept."""
 JOURNAL_SLACK: Final = 1_000
 """Messages that are left although a snapshot has them, for nodes that are a little behind."""

@@ -55,6 +55,7 @@ class Stream:
         asked = msgspec.structs.asdict(settings_of(log, identity)) | {
             "name": log,
             "duplicate_window": _DUPLICATES_NS,
+            "compression": "s2",  # the names of fields are in every record
             "republish": {"src": ">", "dest": f"{log}.r.>"},
         }
         answer = await self._servers.ask(f"STREAM.CREATE.{log}", asked)
