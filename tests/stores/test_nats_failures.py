@@ -369,6 +369,16 @@ async def test_a_stream_whose_settings_were_changed_is_refused(server: Nats, sto
         await store.tip()
 
 
+async def test_a_journal_of_a_newer_program_is_refused(server: Nats, store: NatsStore, url: str) -> None:
+    await store.append([entry()])
+    async with connected(server.url) as client:
+        await client.request("log.c", b"?", timeout=5, headers={"Tailrace": "2"})
+    assert "upgrade Tailrace" in await refused(url)
+    with pytest.raises(Unavailable, match="upgrade Tailrace"):
+        await store.tip()
+    assert len(await everything(store)) == 1
+
+
 async def test_a_full_journal_takes_no_more_and_then_goes_on(server: Nats, tmp_path: Path) -> None:
     from tailrace.errors import StoreFull
 

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.engines.nats import Nats
 from tests.stores.nats_logs import connected, entry, eventually, everything, log_name, remove
 
 from tailrace.core.retention import Retention, TopicConfig
-from tailrace.errors import TopicNotFound, Unavailable
+from tailrace.errors import StoreUnusable, TopicNotFound, Unavailable
 from tailrace.stores.from_url import open_store
 from tailrace.stores.nats import NatsStore, shortening, snapshots
+from tailrace.stores.nats.identity import Identity
+from tailrace.stores.nats.replica import Place
 
 pytestmark = pytest.mark.anyio
 
@@ -188,7 +191,7 @@ async def test_a_journal_that_was_shortened_without_a_snapshot_is_told(nats: Nat
     await fill(store)
     async with connected(nats.url) as client:
         await client.jetstream().purge_stream(url.rpartition("/")[2], seq=20)
-    with pytest.raises(Unavailable, match="there is no snapshot"):
+    with pytest.raises(StoreUnusable, match="there is no snapshot"):
         await open_store(url)
 
 
@@ -201,4 +204,52 @@ async def test_the_journal_is_shortened_by_itself(nats: Nats, url: str, monkeypa
         return await messages(nats, url) <= SLACK
 
     await eventually(short)
+    await store.aclose()
+
+
+async def test_a_damaged_snapshot_is_refused(nats: Nats, store: NatsStore, url: str, tmp_path: Path) -> None:
+    await fill(store)
+    assert await shorten(store)
+    kept = store._following.snapshots
+    manifest = await kept.newest(store._following.identity.log)
+    assert manifest is not None
+    longer = msgspec.structs.replace(manifest, size=manifest.size + 1)
+    elsewhere = msgspec.structs.replace(manifest, chunks=manifest.chunks + 1)  # the message that says it is done
+    for index, wrong in enumerate((longer, elsewhere)):
+        with pytest.raises(Unavailable, match="is damaged"):
+            await kept.load(wrong, tmp_path / f"{index}.db")
+
+
+async def test_a_snapshot_that_is_replaced_while_it_is_read_is_not_put_together_wrongly(
+    nats: Nats, store: NatsStore, url: str, tmp_path: Path
+) -> None:
+    await fill(store)
+    assert await shorten(store)
+    manifest = await store._following.snapshots.newest(store._following.identity.log)
+    assert manifest is not None
+    async with connected(nats.url) as client:
+        await client.jetstream().purge_stream(url.rpartition("/")[2] + "-snapshot")
+    with pytest.raises(Unavailable, match="replaced meanwhile"):
+        await store._following.snapshots.load(manifest, tmp_path / "copy.db")
+
+
+async def test_a_failed_shortening_is_tried_again(nats: Nats, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortening, "_LOOK_SECONDS", 0.02)
+    real, failed = snapshots.Snapshots.save, []
+
+    async def save(self: snapshots.Snapshots, path: Path, place: Place, identity: Identity) -> object:
+        if not failed:
+            failed.append(path)
+            raise Unavailable
+        return await real(self, path, place, identity)
+
+    monkeypatch.setattr(snapshots.Snapshots, "save", save)
+    store = await opened(url)
+    await fill(store)
+
+    async def short() -> bool:
+        return await messages(nats, url) <= SLACK
+
+    await eventually(short)
+    assert failed
     await store.aclose()

@@ -91,8 +91,10 @@ class Following:
         begun.append(following)
         try:
             await following._begin()
-        except BaseException:
+        except BaseException as error:
             await following.aclose()
+            if type(error) is Unavailable:  # not one that says more, as StoreLocked does
+                raise StoreUnusable(f"{address.shown} cannot be used: {error.sentence}") from error
             raise
         return following
 

@@ -27,6 +27,7 @@ _CHUNK_BYTES: Final = 512 * 1024
 """Of the file, before it is compressed."""
 _FASTEST: Final = 1
 """zlib's level: most of a snapshot's time is its way to the servers."""
+_DAMAGED: Final = "The snapshot of the log is damaged: restore the streams from a backup."
 _EXPECTED: Final = "Nats-Expected-Last-Sequence"
 
 
@@ -109,7 +110,10 @@ class Snapshots:
                 if sequences != list(range(after + 1, after + 1 + len(found))) or not found:
                     raise Unavailable("The snapshot of the log has been replaced meanwhile.")
                 for message in found:
-                    file.write(await asyncio.to_thread(zlib.decompress, message.data))
+                    try:
+                        file.write(await asyncio.to_thread(zlib.decompress, message.data))
+                    except zlib.error as error:
+                        raise Unavailable(_DAMAGED) from error
                 after, left = after + len(found), left - len(found)
             if file.tell() != manifest.size:
-                raise Unavailable("The snapshot of the log is damaged.")
+                raise Unavailable(_DAMAGED)
