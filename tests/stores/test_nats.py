@@ -21,8 +21,10 @@ from tailrace.log.store import Store
 from tailrace.stores.from_url import open_store
 from tailrace.testing.store_contract import Clock, StoreContract
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
+COMPARED = 10
+"""Histories whose replicas are compared."""
 _LOCAL = ("orphans",)
 """Tables of what waits to be removed, which each node does by itself."""
 
@@ -52,7 +54,7 @@ class TestNatsStore(StoreContract):
         return await open_store(f"{self._server.url}/{log}?replica={self._folder / log}.db", clock=clock)
 
     async def _compare(self) -> None:
-        for log in self._logs:
+        for log in self._logs[-COMPARED:]:
             lived, fresh = self._folder / f"{log}.db", self._folder / f"{log}-fresh.db"
             for replica in (lived, fresh):
                 store = await open_store(f"{self._server.url}/{log}?replica={replica}")
