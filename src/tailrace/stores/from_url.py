@@ -103,6 +103,13 @@ async def _redis(url: str, clock: _Clock) -> Store:
     return await RedisStore.open(url, clock)
 
 
+async def _nats(url: str, clock: _Clock) -> Store:
+    with needing("nats", "nats"):
+        from tailrace.stores.nats import open_nats  # noqa: PLC0415
+
+    return await open_nats(url, clock)
+
+
 _OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
@@ -110,6 +117,8 @@ _OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
     "postgresql": _postgres,
     "redis": _redis,
     "rediss": _redis,
+    "nats": _nats,
+    "tls": _nats,
 }
 
 
