@@ -135,6 +135,16 @@ def test_a_copy_that_was_killed_is_no_log_until_it_has_gone_on(folder: Path, lar
     assert count(target) == count(large) == MANY
 
 
+def test_a_copy_that_is_stopped_by_hand_says_how_it_goes_on(folder: Path, large: Path) -> None:
+    arguments = ["copy", "--from", f"sqlite:///{large}", "--to", "sqlite:///copy.db"]
+    with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as copying:
+        wait_for(lambda: taken(folder / "copy.db") > 0)
+        copying.send_signal(signal.SIGINT)
+        _, err = copying.communicate(timeout=SECONDS)
+    assert copying.returncode == 130
+    assert err == "Stopped. Run the same command again, and it goes on where it was.\n"
+
+
 def test_a_store_that_holds_a_log_takes_no_copy(log: Path) -> None:
     asyncio.run(fill("sqlite:///copy.db", 3))
     before = log.with_name("copy.db").read_bytes()

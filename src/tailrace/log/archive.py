@@ -191,8 +191,8 @@ class Archive(Protocol):
         ...
 
     async def put_events(self, events: Sequence[Event]) -> None:
-        """Take the next events, whose topics have been put before. Those up to what was taken are passed over; with it
-        is meant where they stood, also by a store that gives them other positions.
+        """Take the next events, whose topics have been put before. Those up to what was taken, as the source counts, are
+        passed over.
         """
         ...
 
