@@ -191,8 +191,9 @@ class Archive(Protocol):
         ...
 
     async def put_events(self, events: Sequence[Event]) -> None:
-        """Take the next events, whose topics have been put before. Those up to what was taken, as the source counts, are
-        passed over.
+        """Take the next events, whose topics have been put before. Those up to what was taken are passed over.
+
+        Positions are those of the source here, also if the store gives them others.
         """
         ...
 
