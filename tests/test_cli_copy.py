@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import shutil
 import signal
 import sqlite3
@@ -11,15 +12,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from tailrace.cli import app
+from tailrace.cli.copy import tell
 from tailrace.core.event import Draft
 from tailrace.core.producer import Producer
+from tailrace.log.comparing import Copied
 from tailrace.log.store import Entry
 from tailrace.stores.from_url import open_store
 from tailrace.stores.sqlite.connection import Connection
@@ -132,6 +135,16 @@ def test_a_copy_that_was_killed_is_no_log_until_it_has_gone_on(folder: Path, lar
     assert count(target) == count(large) == MANY
 
 
+def test_a_copy_that_is_stopped_by_hand_says_how_it_goes_on(folder: Path, large: Path) -> None:
+    arguments = ["copy", "--from", f"sqlite:///{large}", "--to", "sqlite:///copy.db"]
+    with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as copying:
+        wait_for(lambda: taken(folder / "copy.db") > 0)
+        copying.send_signal(signal.SIGINT)
+        _, err = copying.communicate(timeout=SECONDS)
+    assert copying.returncode == 130
+    assert err == "Stopped. Run the same command again, and it goes on where it was.\n"
+
+
 def test_a_store_that_holds_a_log_takes_no_copy(log: Path) -> None:
     asyncio.run(fill("sqlite:///copy.db", 3))
     before = log.with_name("copy.db").read_bytes()
@@ -179,6 +192,28 @@ def test_a_log_that_is_served_is_not_copied(log: Path) -> None:
     code, _, err = asyncio.run(copy_meanwhile())
     assert code == 2
     assert "Another process holds" in err
+
+
+def test_a_target_with_positions_of_its_own_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(Copied(1, 2, 3, "abc", 4, keeps_positions=False))
+    assert "below a new epoch: each reader gets one gap" in capsys.readouterr().out
+    tell(Copied(1, 2, 3, "abc", 4, keeps_positions=True))
+    assert "epoch" not in capsys.readouterr().out
+
+
+def test_progress_is_shown_to_whoever_looks_on(folder: Path, large: Path) -> None:
+    parent, child = pty.openpty()
+    arguments = ["copy", "--from", f"sqlite:///{large}", "--to", "sqlite:///copy.db"]
+    with subprocess.Popen([*COMMAND, *arguments], stderr=child, stdout=subprocess.PIPE) as copying:
+        os.close(child)
+        shown = b""
+        with suppress(OSError):  # so a terminal says that nobody writes to it any more
+            while piece := os.read(parent, 4096):
+                shown += piece
+        assert copying.wait(SECONDS) == 0
+    os.close(parent)
+    for stage in (b"topics", b"events", b"earlier requests", b"verifying", b"100%"):
+        assert stage in shown
 
 
 # ---- formats ----------------------------------------------------------------------------------------------

@@ -38,9 +38,13 @@ def copy(
 
     with exit_codes(UNUSABLE, ConfigError, StoreUnusable, StoreLocked):
         require_different(source, target)
-        with _progress() as report:
-            copied = asyncio.run(_copy(source, target, report))
-    _tell(copied)
+        try:
+            with _progress() as report:
+                copied = asyncio.run(_copy(source, target, report))
+        except KeyboardInterrupt:
+            console().print("Stopped. Run the same command again, and it goes on where it was.")
+            raise
+    tell(copied)
 
 
 async def _copy(source: str, target: str, report: Callable[[Progress], None]) -> Copied:
@@ -88,7 +92,8 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
             shown.stop()
 
 
-def _tell(copied: Copied) -> None:
+def tell(copied: Copied) -> None:
+    """Say what was copied, and what readers will notice of it."""
     typer.echo(
         f"Copied and verified: {copied.events:,} events up to position {copied.through:,}, {copied.topics:,} topics, "
         f"{copied.memories:,} remembered requests; checksum {copied.checksum}."

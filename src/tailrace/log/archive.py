@@ -174,7 +174,7 @@ class Archive(Protocol):
     # ---- filling it ---------------------------------------------------------------------------------------
 
     async def begin(self, head: Head) -> int:
-        """Begin to take the log that `head` tells of, or go on; answers up to which position its events were taken.
+        """Begin to take the log that `head` tells of, or go on; answers up to which of its positions events were taken.
 
         From here until `finish` the store cannot be opened but for going on: opening it raises StoreUnusable, which
         says that a copy into it was not finished. Raises StoreUnusable, with nothing changed, unless the store is
@@ -191,7 +191,10 @@ class Archive(Protocol):
         ...
 
     async def put_events(self, events: Sequence[Event]) -> None:
-        """Take the next events, whose topics have been put before. Those up to what was taken are passed over."""
+        """Take the next events, whose topics have been put before. Those up to what was taken are passed over.
+
+        Positions are those of the source here, also if the store gives them others.
+        """
         ...
 
     async def put_memories(self, memories: Sequence[Memory]) -> None:

@@ -65,6 +65,9 @@ _SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {"sqlite": _
 def _of(url: str, table: Mapping[str, _T]) -> _T:
     """What a table has for the scheme of a URL. Raises ConfigError."""
     scheme = scheme_of(url)
+    if scheme == "memory":
+        raise ConfigError("A memory:// log lives and ends with its process: it cannot be copied or migrated.")
     if scheme not in table:
-        raise ConfigError(f"A {scheme}:// log lives and ends with its process: it cannot be copied or migrated.")
+        able = ", ".join([f"{one}://" for one in table])
+        raise ConfigError(f"A {scheme}:// log cannot be copied or migrated by this version: {able} can.")
     return table[scheme]

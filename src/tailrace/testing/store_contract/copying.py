@@ -296,7 +296,7 @@ class MovingHistory(History):
     @rule(through_memory=st.booleans())
     def move(self, through_memory: bool) -> None:
         """The log is copied into a new store of the kind, perhaps by way of another kind."""
-        self.store = self.run(self._moved(through_memory=through_memory))
+        self.store: Store = self.run(self._moved(through_memory=through_memory))
 
     async def _moved(self, *, through_memory: bool) -> Store:
         source = self.store
