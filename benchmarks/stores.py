@@ -32,9 +32,9 @@ sys.path.insert(0, str(ROOT))
 
 from tests.engines.engine import Engine  # noqa: E402 - the tests are no package that is installed
 from tests.engines.logs import log_in  # noqa: E402
-from tests.engines.nats import Nats  # noqa: E402
-from tests.engines.postgres import Postgres  # noqa: E402
-from tests.engines.redis import Redis  # noqa: E402
+from tests.engines.nats_server import Nats  # noqa: E402
+from tests.engines.postgres_server import Postgres  # noqa: E402
+from tests.engines.redis_server import Redis  # noqa: E402
 from tests.nodes.node import Balancer, running_nodes  # noqa: E402
 
 from tailrace.bench import Load, run  # noqa: E402
@@ -209,7 +209,7 @@ async def _read(url: str, seen: list[int], newest: list[float], number: int) -> 
 def started(name: str, folder: Path) -> Iterator[tuple[Engine, list[Engine]]]:
     """The engine, and all of its servers."""
     if name == "nats-r3":
-        from tests.engines.nats import NatsCluster  # noqa: PLC0415 - only what is asked for
+        from tests.engines.nats_server import NatsCluster  # noqa: PLC0415 - only what is asked for
 
         with NatsCluster(folder / "engine") as cluster:
             yield cluster, []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.engines.nats import Nats
-from tests.engines.postgres import Postgres
-from tests.engines.redis import Redis
+from tests.engines.nats_server import Nats
+from tests.engines.postgres_server import Postgres
+from tests.engines.redis_server import Redis
 
 
 @pytest.fixture(scope="session")

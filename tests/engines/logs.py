@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 
 from tests.engines.engine import Engine
-from tests.engines.nats import Nats
-from tests.engines.postgres import Postgres
-from tests.engines.redis import Redis
+from tests.engines.nats_server import Nats
+from tests.engines.postgres_server import Postgres
+from tests.engines.redis_server import Redis
 
 ENGINES = ["postgres", "redis", "nats"]
 """The fixtures that are servers (`fixtures.py`)."""

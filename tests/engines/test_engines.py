@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.engines.engine import Engine
-from tests.engines.nats import Nats
-from tests.engines.postgres import Postgres
-from tests.engines.redis import Redis
+from tests.engines.nats_server import Nats
+from tests.engines.postgres_server import Postgres
+from tests.engines.redis_server import Redis
 
 
 @pytest.mark.parametrize("make", [Postgres, Redis, Nats])

@@ -8,8 +8,8 @@ import sys
 import pytest
 from tests.engines.engine import Engine, free_port
 from tests.engines.logs import log_in
-from tests.engines.postgres import Postgres
-from tests.engines.redis import Redis
+from tests.engines.postgres_server import Postgres
+from tests.engines.redis_server import Redis
 
 START_SECONDS = 60.0
 HIDING = "import sys; sys.modules[{package!r}] = None; from tailrace.cli import main; main()"

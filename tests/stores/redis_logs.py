@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis as Client
-from tests.engines.redis import Redis
+from tests.engines.redis_server import Redis
 
 from tailrace.core.event import Draft
 from tailrace.log.store import Entry

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.engines.nats import Nats
+from tests.engines.nats_server import Nats
 from tests.stores.nats_logs import log_name, remove
 
 from tailrace.log.store import Store

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.engines.nats import NatsCluster
+from tests.engines.nats_server import NatsCluster
 from tests.stores.nats_logs import append_until_it_works, entry, eventually, everything
 
 from tailrace.log.store import Receipt, Store

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from tests.engines.nats import Nats
+from tests.engines.nats_server import Nats
 from tests.stores.nats_logs import (
     append_until_it_works,
     connected,

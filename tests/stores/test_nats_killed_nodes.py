@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.engines.nats import Nats
+from tests.engines.nats_server import Nats
 from tests.stores.nats_logs import WAIT_SECONDS, everything, log_name, remove
 
 from tailrace.stores.from_url import open_store

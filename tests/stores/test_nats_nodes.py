@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from tests.engines.nats import Nats
+from tests.engines.nats_server import Nats
 from tests.stores.nats_logs import connected, entry, eventually, everything, log_name, remove
 
 from tailrace.core.condition import Condition

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.engines.nats import Nats
+from tests.engines.nats_server import Nats
 from tests.stores.nats_logs import connected, entry, eventually, everything, log_name, remove
 
 from tailrace.core.retention import Retention, TopicConfig

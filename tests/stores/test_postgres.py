@@ -6,7 +6,7 @@ import itertools
 import os
 
 import pytest
-from tests.engines.postgres import Postgres
+from tests.engines.postgres_server import Postgres
 
 from tailrace.log.store import Store
 from tailrace.stores.postgres import PostgresStore

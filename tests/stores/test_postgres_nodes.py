@@ -13,8 +13,8 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 from tests.engines.engine import free_port
-from tests.engines.postgres import Postgres
-from tests.engines.redis import Redis
+from tests.engines.postgres_server import Postgres
+from tests.engines.redis_server import Redis
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Draft

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 import sqlalchemy.ext.asyncio
-from tests.engines.postgres import Postgres
+from tests.engines.postgres_server import Postgres
 
 import tailrace.postgres
 from tailrace.core.event import Draft, Event

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.engines.postgres import Postgres
+from tests.engines.postgres_server import Postgres
 
 from tailrace.core.event import Draft
 from tailrace.core.position import Cursor

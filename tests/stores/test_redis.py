@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from tests.engines.redis import Redis
+from tests.engines.redis_server import Redis
 
 from tailrace.log.store import Store
 from tailrace.stores.redis import RedisStore

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from tests.engines.redis_cluster import RedisCluster, ask
+from tests.engines.redis_cluster_server import RedisCluster, ask
 from tests.stores.redis_logs import one
 
 from tailrace.errors import StoreUnusable

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from redis.asyncio import Redis as Client
-from tests.engines.redis import Redis
+from tests.engines.redis_server import Redis
 from tests.stores.redis_logs import administrator, new_log, one, opened
 
 from tailrace.core.condition import Condition

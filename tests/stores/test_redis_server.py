@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.engines.redis import Redis
+from tests.engines.redis_server import Redis
 from tests.stores.redis_logs import administrator, new_log, one, opened
 
 from tailrace.core.event import Draft

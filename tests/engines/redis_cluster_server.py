@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.engines.engine import READY_SECONDS, free_port
-from tests.engines.redis import Redis
+from tests.engines.redis_server import Redis
 
 SERVERS = 3
 
