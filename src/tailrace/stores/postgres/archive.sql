@@ -100,13 +100,13 @@ SELECT
     content_type, data
 FROM (
     SELECT
-        *, row_number() OVER (ORDER BY position) AS number,
-        sum(octet_length(data)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS so_far
+        *, row_number() OVER upwards AS number, sum(octet_length(data)) OVER upwards AS so_far
     FROM (
         SELECT * FROM @events
         WHERE position > $1 AND topic_id NOT IN (SELECT topic_id FROM @orphans WHERE NOT kept)
         ORDER BY position LIMIT $2
     ) AS next
+    WINDOW upwards AS (ORDER BY position ROWS UNBOUNDED PRECEDING)
 ) AS sized
 WHERE so_far <= $3 OR number = 1
 ORDER BY position;
