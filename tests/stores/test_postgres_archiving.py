@@ -154,6 +154,17 @@ async def test_two_who_copy_the_same_log_at_once_make_one_copy(
     await other.aclose()
 
 
+async def test_whoever_copies_slower_is_told_that_it_is_done(
+    source: MemoryStore, target: PostgresStore, url: str, clock: Clock
+) -> None:
+    await begun(source, target)
+    other = await PostgresStore.open(url, clock=clock, unfinished=True)
+    await copied(source, target, clock)
+    with pytest.raises(StoreUnusable, match="somebody else has finished it"):
+        await other.archive.put_events(await source.archive.events(0, EVENTS))
+    await other.aclose()
+
+
 async def test_nodes_that_were_open_before_publish_nothing_into_a_copy(
     source: MemoryStore, target: PostgresStore, url: str, clock: Clock
 ) -> None:

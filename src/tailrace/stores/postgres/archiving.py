@@ -40,7 +40,6 @@ from tailrace.stores.postgres.schema import is_copy
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.writing import turned
 
-_BEGIN: Final = "BEGIN"
 _BEGIN_PAGE: Final = "BEGIN; SET LOCAL synchronous_commit = off"
 """A page need not be on disk when it is answered: what is lost with the server is lost together with the knowledge that
 it was taken. What is finished is on disk, and so is all before it.
@@ -129,8 +128,7 @@ class PostgresArchive:
         """See `Archive.begin`. Raises StoreUnusable too if this user may not make tables."""
 
         async def ask(connection: Connection) -> int:
-            async with _transaction(connection, _BEGIN):
-                await connection.run(self._sql["alone"])
+            async with self._alone(connection):
                 if await is_copy(connection, self._statements):
                     return await self._go_on(connection, head)
                 if not await connection.one(bool, self._sql["is_empty"], BIRTH):
@@ -151,6 +149,14 @@ class PostgresArchive:
                 ) from error
             raise
 
+    @asynccontextmanager
+    async def _alone(self, connection: Connection) -> AsyncIterator[None]:
+        """A transaction in which nobody else reads or changes the log, and which is on disk when it is answered."""
+        await connection.run(self._statements["durable"])
+        async with _transaction(connection, "BEGIN"):
+            await connection.run(self._sql["alone"])
+            yield
+
     async def _go_on(self, connection: Connection, head: Head) -> int:
         known, taken = await self._head(connection), await self._taken(connection)
         if (known.epoch, known.ends) != (head.epoch, head.ends) or taken > head.last:
@@ -162,7 +168,12 @@ class PostgresArchive:
 
     async def _taken(self, connection: Connection) -> int:
         """How far the copy has come. In a transaction, so that whoever else copies here waits."""
-        return await connection.one(int, self._sql["taken"])
+        try:
+            return await connection.one(int, self._sql["taken"])
+        except StoreCorrupt as error:
+            if isinstance(error.__cause__, asyncpg.UndefinedTableError):
+                raise StoreUnusable("No copy is under way in the target: somebody else has finished it.") from error
+            raise
 
     async def _put_head(self, connection: Connection, head: Head, last: int) -> None:
         server = await connection.one(str, self._statements["server"])
@@ -255,8 +266,7 @@ class PostgresArchive:
         """See `Archive.finish`."""
 
         async def ask(connection: Connection) -> None:
-            async with _transaction(connection, _BEGIN):
-                await connection.run(self._sql["alone"])
+            async with self._alone(connection):
                 if not await is_copy(connection, self._statements):
                     if await self._head(connection) == head:
                         return  # it was finished before, and the answer was lost
