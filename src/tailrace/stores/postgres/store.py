@@ -235,6 +235,7 @@ class PostgresStore:
             async with self._pool.use() as connection:
                 return await ask(connection)
         except Lost:
+            self._pool.give_up_idle()
             async with self._pool.use() as connection:
                 return await ask(connection)
 
