@@ -77,6 +77,7 @@ def test_the_password_is_never_shown() -> None:
         ("XX001", StoreCorrupt),
         ("42P01", StoreCorrupt),
         ("25006", ReadOnly),
+        ("23514", Refusal),
         ("57P01", Lost),
         ("40001", Refusal),
         ("55P03", Refusal),
@@ -170,6 +171,18 @@ async def test_a_cancelled_reader_leaves_no_answer_behind_for_the_next(postgres:
             await connection.run("SELECT pg_sleep(5)")
     async with pool.use() as connection:
         assert await connection.one(int, "SELECT 2") == 2
+    await pool.aclose()
+
+
+async def test_connections_that_lay_idle_when_another_was_lost_are_not_used_again(postgres: Postgres) -> None:
+    pool = Pool(Settings.parse(f"{postgres.url}?pool=2"))
+    async with pool.use() as one, pool.use() as other:
+        pass
+    pool.give_up_idle()
+    assert one.closed
+    assert other.closed
+    async with pool.use() as connection:
+        assert await connection.one(int, "SELECT 3") == 3
     await pool.aclose()
 
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from tailrace.errors import ConfigError, StoreUnusable
 from tailrace.log.archive import Archived
 from tailrace.log.schema import Schema
-from tailrace.stores.from_url import open_store, scheme_of, sqlite_path, without_password
+from tailrace.stores.from_url import needing, open_store, scheme_of, sqlite_path, without_password
 
 _Clock = Callable[[], int]
 _T = TypeVar("_T")
@@ -39,9 +39,12 @@ async def schema_of(url: str) -> Schema:
 
 def require_different(source: str, target: str) -> None:
     """Raise ConfigError if two URLs name the same log, as far as can be told from them."""
+    kinds = [_KINDS_ALIKE.get(scheme_of(url), scheme_of(url)) for url in (source, target)]
     same = source == target
-    if scheme_of(source) == scheme_of(target) == "sqlite":
+    if kinds == ["sqlite", "sqlite"]:
         same = sqlite_path(source).resolve() == sqlite_path(target).resolve()
+    elif kinds == ["postgres", "postgres"]:
+        same = _postgres_log(source) == _postgres_log(target)
     if same:
         raise ConfigError(f"Both URLs name the same log, {without_password(source)}: give another one to copy it to.")
 
@@ -58,8 +61,40 @@ async def _sqlite_schema(url: str) -> Schema:
     return schema_of_file(sqlite_path(url))
 
 
-_TARGETS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Archived]]]] = {"sqlite": _sqlite_target}
-_SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {"sqlite": _sqlite_schema}
+async def _postgres_target(url: str, clock: _Clock) -> Archived:
+    with needing("asyncpg", "postgres"):
+        from tailrace.stores.postgres import PostgresStore  # noqa: PLC0415 - only what is used is loaded
+
+    return await PostgresStore.open(url, clock=clock, unfinished=True)
+
+
+async def _postgres_schema(url: str) -> Schema:
+    with needing("asyncpg", "postgres"):
+        from tailrace.stores.postgres.schema import schema_of_log  # noqa: PLC0415 - only what is used is loaded
+
+    return await schema_of_log(url)
+
+
+def _postgres_log(url: str) -> tuple[str, str, str]:
+    """What tells one log from another."""
+    from tailrace.stores.postgres.settings import Settings  # noqa: PLC0415 - only what is used is loaded
+
+    settings = Settings.parse(url)
+    return settings.dsn, settings.schema, settings.prefix
+
+
+_TARGETS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Archived]]]] = {
+    "sqlite": _sqlite_target,
+    "postgres": _postgres_target,
+    "postgresql": _postgres_target,
+}
+_SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {
+    "sqlite": _sqlite_schema,
+    "postgres": _postgres_schema,
+    "postgresql": _postgres_schema,
+}
+_KINDS_ALIKE: Final[Mapping[str, str]] = {"postgresql": "postgres"}
+"""Schemes that mean the same as another."""
 
 
 def _of(url: str, table: Mapping[str, _T]) -> _T:

@@ -7,7 +7,7 @@ connection goes on, `Lost` when nobody knows what became of the statement, for t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -18,6 +18,8 @@ from tailrace.stores.postgres.settings import Settings
 
 Value = int | float | bool | str | bytes | None | Sequence[int | None] | Sequence[str | None] | Sequence[bytes]
 """What can be a parameter."""
+Cell = int | str | bytes | bool | None
+"""What can stand in a row."""
 
 _T = TypeVar("_T")
 _SERVERS_SHARE: Final = 0.9
@@ -31,7 +33,6 @@ _FULL: Final = ("53",)
 _CORRUPT: Final = ("XX001", "XX002")
 _MISSING: Final = ("42", "3F")
 """A table or schema is not there, or not ours any more."""
-_READ_ONLY: Final = "25006"
 _ENDED: Final = ("08", "57P", "40003")
 """The connection has ended, or the server is ending: no answer that follows means anything."""
 
@@ -46,6 +47,13 @@ class Refusal(Unavailable):
 
 class ReadOnly(Refusal):
     """This server takes no writes; another one may."""
+
+
+_REFUSED: Final[Mapping[str, tuple[type[Refusal], str]]] = {
+    "25006": (ReadOnly, "This PostgreSQL server takes no writes: it is a replica, or a failover is under way."),
+    # The one check that can fail is that of an unfinished copy (`archiving.py`).
+    "23514": (Refusal, "A copy into this log is not finished: nothing is published here before it is."),
+}
 
 
 class Connection:
@@ -85,6 +93,13 @@ class Connection:
         if found is None:
             raise StoreCorrupt("The log's tables do not hold what they must: restore the database from a backup.")
         return found
+
+    async def fill(self, table: tuple[str, str], columns: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> None:
+        """Put rows into a table, named by schema and name: many at once, faster than any statement."""
+        schema, name = table
+        with self._translated():
+            async with asyncio.timeout(self._wait_seconds):
+                await self.session.copy_records_to_table(name, records=rows, columns=columns, schema_name=schema)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -158,8 +173,9 @@ def _ours(error: asyncpg.PostgresError) -> TailraceError:
         return StoreCorrupt(f"PostgreSQL reports damage ({error}): restore the database from a backup.")
     if code.startswith(_MISSING):
         return StoreCorrupt(f"The log's tables are not what they were ({error}): restore them, or start anew.")
-    if code == _READ_ONLY:
-        return ReadOnly("This PostgreSQL server takes no writes: it is a replica, or a failover is under way.")
+    if code in _REFUSED:
+        kind, sentence = _REFUSED[code]
+        return kind(sentence)
     if code.startswith(_ENDED) and not isinstance(error, asyncpg.QueryCanceledError):
         return Lost(f"PostgreSQL has ended the connection ({error}): this goes on by itself when it is back.")
     return Refusal(f"PostgreSQL could not do that now ({error}): try again in a moment.")

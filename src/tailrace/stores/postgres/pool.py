@@ -54,6 +54,12 @@ class Pool:
         with translated():
             return await connect(self._settings)
 
+    def give_up_idle(self) -> None:
+        """One was lost: those that lie idle may be too, and not know it yet."""
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+
     async def aclose(self) -> None:
         """What is in use is closed when its user is done."""
         self._closed = True

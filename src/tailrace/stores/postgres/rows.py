@@ -18,7 +18,7 @@ Attributes = tuple[int | None, *tuple[str | None, ...]]
 
 _tags_decoder: Final = msgspec.json.Decoder(tuple[str, ...])
 _extensions_decoder: Final = msgspec.json.Decoder(dict[str, Extension])
-_text = lru_cache(maxsize=1024)(format_time)
+time_text: Final = lru_cache(maxsize=1024)(format_time)
 """Events that were stored together have the same time."""
 
 
@@ -102,7 +102,7 @@ def event(row: Row, name: str, epoch_of: Callable[[int], int]) -> Event:
         content_type=JSON_TYPE if media is None else plain(media) or None,
         id=f"{epoch_of(position)}-{position}" if named is None else plain(named),
         source=f"/topics/{name}" if source is None else plain(source),
-        time=_text(recorded_at) if time is None else plain(time),
+        time=time_text(recorded_at) if time is None else plain(time),
         key=None if key is None else plain(key),
         tags=tuple([plain(tag) for tag in _tags_decoder.decode(tags)]) if tags else (),
         extensions=_extensions_decoder.decode(more) if more else None,

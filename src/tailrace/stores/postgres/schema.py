@@ -6,7 +6,6 @@ start at once: whoever makes or migrates the tables holds a lock for it, in the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +16,11 @@ import asyncpg
 from tailrace.core.position import BIRTH
 from tailrace.core.retention import Durability
 from tailrace.errors import StoreUnusable, TailraceError
+from tailrace.log.schema import Schema
 from tailrace.stores.postgres.connection import Connection, connect
 from tailrace.stores.postgres.settings import Settings
-from tailrace.stores.postgres.statements import Statements
+from tailrace.stores.postgres.statements import Statements, statements
+from tailrace.stores.sql_file import Migration, load_migrations
 
 OLDEST_SERVER: Final = 130_000
 """As PostgreSQL counts its versions: 13.0."""
@@ -48,26 +49,17 @@ class Opened(NamedTuple):
     caveats: tuple[str, ...]
 
 
-class Migration(NamedTuple):
-    """A numbered script that brings the tables from the format before to `number`."""
-
-    number: int
-    script: str
-
-
 def migrations() -> list[Migration]:
     """All there are, in order."""
-    found = [
-        Migration(int(match[1]), path.read_text(encoding="utf-8"))
-        for path in sorted(_MIGRATIONS.iterdir())
-        if (match := re.fullmatch(r"(\d{4})_\w+\.sql", path.name))
-    ]
-    assert [one.number for one in found] == list(range(1, len(found) + 1)), "migrations are numbered without gaps"
-    return found
+    return load_migrations(_MIGRATIONS)
 
 
-async def open_log(settings: Settings, statements: Statements, clock: Callable[[], int]) -> Opened:
-    """Connect, and have the log there in the newest format. Raises StoreUnusable, with nothing changed."""
+async def open_log(
+    settings: Settings, statements: Statements, clock: Callable[[], int], *, unfinished: bool = False
+) -> Opened:
+    """Connect, and have the log there in the newest format. A copy that is not finished is refused, unless it is to go
+    on (`unfinished`). Raises StoreUnusable, with nothing changed.
+    """
     with _explained(settings):
         connection = await connect(settings)
     try:
@@ -75,7 +67,10 @@ async def open_log(settings: Settings, statements: Statements, clock: Callable[[
         require_usable(settings, found)
         try:
             await _prepare(connection, settings, statements, clock)
-            await on_this_server(connection, statements)
+            if not await is_copy(connection, statements):
+                await on_this_server(connection, statements)
+            elif not unfinished:
+                raise _unfinished(settings)
         except StoreUnusable:
             raise
         except TailraceError as error:
@@ -84,6 +79,26 @@ async def open_log(settings: Settings, statements: Statements, clock: Callable[[
     except BaseException:
         await connection.aclose()
         raise
+
+
+async def schema_of_log(url: str) -> Schema:
+    """In which format a `postgres://` URL's log is; it is only looked at. Raises ConfigError or StoreUnusable."""
+    settings, steps = Settings.parse(url), migrations()
+    known: Statements = statements(settings.schema, settings.prefix)
+    with _explained(settings):
+        connection = await connect(settings)
+    try:
+        found = await _format(connection, settings, known)
+        if found and await is_copy(connection, known):
+            raise _unfinished(settings)
+    finally:
+        await connection.aclose()
+    return Schema(found, len(steps), tuple(step.purpose for step in steps[found:]) if found else ())
+
+
+async def is_copy(connection: Connection, statements: Statements) -> bool:
+    """Whether there is a copy that is not finished."""
+    return await connection.one(bool, _ASK_TABLE, *statements.table("copying"))
 
 
 async def on_this_server(connection: Connection, statements: Statements) -> None:
@@ -192,6 +207,11 @@ async def _prepare(
         known = await _format(connection, settings, statements)  # another node may have been faster
         if known == 0:
             await _make_schema(connection, settings)
+        elif await is_copy(connection, statements):
+            raise StoreUnusable(
+                f"An older Tailrace has begun a copy into {settings.shown} (schema {settings.schema}): "
+                "finish it with that one, or drop what is there and begin again."
+            )
         for step in steps[known:]:
             await connection.session.execute(statements.fill(step.script))
         if known == 0:
@@ -230,7 +250,7 @@ async def _make_schema(connection: Connection, settings: Settings) -> None:
 async def _format(connection: Connection, settings: Settings, statements: Statements) -> int:
     """The format of the tables there are; 0: none. Raises StoreUnusable."""
     table = statements.fill("@log")
-    if not await connection.one(bool, _ASK_TABLE, settings.schema, f"{settings.prefix}log"):
+    if not await connection.one(bool, _ASK_TABLE, *statements.table("log")):
         return 0
     try:
         found = await connection.session.fetchval(statements["format"])
@@ -258,6 +278,13 @@ async def _require_permission(connection: Connection, settings: Settings, statem
         asked += " AND has_table_privilege($1, 'UPDATE') AND has_table_privilege($1, 'DELETE')"
         if not await connection.one(bool, asked, name):
             raise _no_permission(settings, f"on {name}")
+
+
+def _unfinished(settings: Settings) -> StoreUnusable:
+    return StoreUnusable(
+        f"A copy into {settings.shown} (schema {settings.schema}) was not finished: "
+        "run tailrace copy again, which goes on where it was, or drop what is there."
+    )
 
 
 def _no_permission(settings: Settings, reason: str) -> StoreUnusable:

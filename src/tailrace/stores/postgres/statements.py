@@ -1,12 +1,14 @@
-"""The SQL of the PostgreSQL store, by name. All of it stands in `statements.sql`, each statement with what it is for.
+"""The SQL of the PostgreSQL store, by name. All of it stands in `statements.sql`, each statement with what it is for;
+what moves whole logs in `archive.sql`.
 
-In that file and in the migrations `@events` is a table of the log, in its schema and behind its prefix, `#name` an
+In those files and in the migrations `@events` is a table of the log, in its schema and behind its prefix, `#name` an
 index, and `~channel` what its nodes listen to. So one database holds as many logs as there are schemas and prefixes.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +20,7 @@ _PLACE = re.compile(r"([@#~])([a-z_]+)")
 _COLUMN = re.compile(r"\{(\d+)\}")
 """In a part of a larger statement: its own parameters, from 1 on."""
 _TEXTS: Final = load(Path(__file__).with_name("statements.sql"))
+_ARCHIVE_TEXTS: Final = load(Path(__file__).with_name("archive.sql"))
 
 
 class Statements:
@@ -30,6 +33,8 @@ class Statements:
         """What the log's nodes listen to; PostgreSQL has one space of such names in each database."""
         self._joined: dict[tuple[str, ...], str] = {}
         self._texts = {name: self.fill(text) for name, text in _TEXTS.items()}
+        self.archive: Mapping[str, str] = {name: self.fill(text) for name, text in _ARCHIVE_TEXTS.items()}
+        """The statements that move a whole log."""
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
@@ -48,6 +53,10 @@ class Statements:
                 first += columns
             known = self._joined[head, *parts] = ",\n".join(texts) + "\nSELECT base, recorded_at FROM turn"
         return known
+
+    def table(self, name: str) -> tuple[str, str]:
+        """A table of the log: its schema, and its name there."""
+        return self.schema, self.prefix + name
 
     def fill(self, text: str) -> str:
         """A text with the names of tables and indexes put in."""

@@ -15,6 +15,7 @@ from tailrace.errors import StoreClosed, TailraceError
 from tailrace.log.log import wall_ms
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo, TopicView
 from tailrace.stores.from_url import needing
+from tailrace.stores.postgres.archiving import PostgresArchive
 from tailrace.stores.postgres.channels import Channel, PostgresChannel
 from tailrace.stores.postgres.connection import Connection, Lost
 from tailrace.stores.postgres.listing import Wanted, find, listed
@@ -48,6 +49,7 @@ class PostgresStore:
         self._outbox = asyncio.Event()
         self._notices = Notices(self._channels(), self._writer.node, self._outbox.set)
         self._capabilities = Capabilities("postgres", (opened.level,), survives=True, caveats=opened.caveats)
+        self._archive = PostgresArchive(self._read, self._statements, self._capabilities.durability)
         self._closed = False
         self._purging: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Appended]] = set()
@@ -58,15 +60,17 @@ class PostgresStore:
         self._purge_later()
 
     @classmethod
-    async def open(cls, url: str, *, clock: Callable[[], int] = wall_ms) -> PostgresStore:
+    async def open(cls, url: str, *, clock: Callable[[], int] = wall_ms, unfinished: bool = False) -> PostgresStore:
         """Open the log that a `postgres://` URL names (`Settings`), or begin one there. `clock` in milliseconds.
+
+        A log with an unfinished copy is refused, unless it is opened (`unfinished`) to be filled by its `archive`.
 
         Raises ConfigError for a URL that cannot be read, StoreUnusable for a log that cannot be used; nothing was
         changed then.
         """
         settings = Settings.parse(url)
         known: Statements = statements(settings.schema, settings.prefix)
-        opened = await open_log(settings, known, clock)
+        opened = await open_log(settings, known, clock, unfinished=unfinished)
         try:
             epochs = await read_epochs(opened.connection, known)
         except BaseException:
@@ -91,6 +95,11 @@ class PostgresStore:
     def capabilities(self) -> Capabilities:
         """What the server's own settings allow."""
         return self._capabilities
+
+    @property
+    def archive(self) -> PostgresArchive:
+        """The whole log, to be copied: see `Archive`."""
+        return self._archive
 
     # ---- writing ------------------------------------------------------------------------------------------
 
@@ -226,6 +235,7 @@ class PostgresStore:
             async with self._pool.use() as connection:
                 return await ask(connection)
         except Lost:
+            self._pool.give_up_idle()
             async with self._pool.use() as connection:
                 return await ask(connection)
 

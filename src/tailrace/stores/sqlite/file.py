@@ -7,17 +7,16 @@ it or beside it. A new one is made under another name and then renamed, so that 
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import struct
 from collections.abc import Callable
-from itertools import takewhile
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from tailrace.core.position import BIRTH
 from tailrace.errors import StoreFull, StoreLocked, StoreUnusable, TailraceError
 from tailrace.log.schema import Schema
+from tailrace.stores.sql_file import Migration, load_migrations
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.statements import SQL
 
@@ -33,28 +32,9 @@ _HEADER: Final = 100
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 
-class Migration(NamedTuple):
-    """A numbered script that brings a file from the format before to `number`."""
-
-    number: int
-    script: str
-
-    @property
-    def purpose(self) -> str:
-        """What it brings: the comment that it begins with."""
-        lines = takewhile(lambda line: line.startswith("--"), self.script.splitlines())
-        return " ".join([line.removeprefix("--").strip() for line in lines])
-
-
 def migrations() -> list[Migration]:
     """All there are, in order."""
-    found = [
-        Migration(int(match[1]), path.read_text(encoding="utf-8"))
-        for path in sorted(_MIGRATIONS.iterdir())
-        if (match := re.fullmatch(r"(\d{4})_\w+\.sql", path.name))
-    ]
-    assert [one.number for one in found] == list(range(1, len(found) + 1)), "migrations are numbered without gaps"
-    return found
+    return load_migrations(_MIGRATIONS)
 
 
 class Lock:
