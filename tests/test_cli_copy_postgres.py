@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.engines.postgres import Postgres
+from tests.engines.postgres_server import Postgres
 from tests.test_cli_copy import COMMAND, MANY, SECONDS, UNFINISHED, command, copy, fill, tailrace
 
 FEW = 500

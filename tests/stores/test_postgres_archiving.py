@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from msgspec.structs import replace
-from tests.engines.postgres import Postgres
+from tests.engines.postgres_server import Postgres
 
 import tailrace.postgres
 from tailrace.core.event import Draft
