@@ -69,20 +69,22 @@ class PostgresStore:
         changed then.
         """
         settings = Settings.parse(url)
+        if settings.hints is not None:
+            with needing("redis", "redis"):  # before anything is made
+                import tailrace.stores.postgres.redis_channel  # noqa: F401, PLC0415 - only who uses it
         known: Statements = statements(settings.schema, settings.prefix)
         opened = await open_log(settings, known, clock, unfinished=unfinished)
         try:
             epochs = await read_epochs(opened.connection, known)
+            return cls(settings, opened, Pages(known, epochs, clock), clock)
         except BaseException:
             opened.connection.terminate()
             raise
-        return cls(settings, opened, Pages(known, epochs, clock), clock)
 
     def _channels(self) -> list[Channel]:
         channels: list[Channel] = [PostgresChannel(self._settings, self._statements)]
         if self._settings.hints is not None:
-            with needing("redis", "redis"):
-                from tailrace.stores.postgres.redis_channel import RedisChannel  # noqa: PLC0415 - only who uses it
+            from tailrace.stores.postgres.redis_channel import RedisChannel  # noqa: PLC0415 - only who uses it
 
             async def position() -> int:
                 return (await self.tip()).position

@@ -109,13 +109,14 @@ class RedisStore:
         """Remove what deleted topics have left, whenever there may be some."""
         while not self._closed:
             await self._left.wait()
+            self._left.clear()  # before asking: what is deleted from now on is looked for again
             try:
                 [more] = await self._connection.run("purge", _PURGED)
             except TailraceError:
                 await asyncio.sleep(_PURGE_SECONDS)
-                continue
-            if not more:
-                self._left.clear()
+                more = 1
+            if more:
+                self._left.set()
 
     # ---- reading ------------------------------------------------------------------------------------------
 
