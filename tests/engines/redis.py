@@ -10,21 +10,20 @@ from tests.engines.engine import Engine
 
 
 class Redis(Engine):
-    """`redis-server` with an append-only file. `appendfsync`: when it is synced (`always`, `everysec`, `no`)."""
+    """`redis-server` with an append-only file that is synced every second; `settings` as in its configuration."""
 
-    def __init__(self, folder: Path, port: int | None = None, *, appendfsync: str = "everysec") -> None:
+    def __init__(self, folder: Path, port: int | None = None, **settings: object) -> None:
         super().__init__(folder, port)
-        self.appendfsync = appendfsync
+        self.settings: dict[str, object] = {"appendonly": "yes", "appendfsync": "everysec", **settings}
 
     def command(self) -> Sequence[str]:
-        settings = {"bind": "127.0.0.1", "port": self.port, "dir": self.folder, "appendonly": "yes", "save": ""}
-        settings["appendfsync"] = self.appendfsync
+        settings = {"bind": "127.0.0.1", "port": self.port, "dir": self.folder, "save": "", **self.settings}
         return ["redis-server", *[word for name, value in settings.items() for word in (f"--{name}", str(value))]]
 
     def answers(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as one:
             one.sendall(b"PING\r\n")
-            return one.recv(100).startswith(b"+PONG")
+            return one.recv(100).startswith((b"+PONG", b"-NOAUTH"))
 
     @property
     def url(self) -> str:

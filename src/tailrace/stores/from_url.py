@@ -96,11 +96,20 @@ async def _postgres(url: str, clock: _Clock) -> Store:
     return await PostgresStore.open(url, clock=clock)
 
 
+async def _redis(url: str, clock: _Clock) -> Store:
+    with needing("redis", "redis"):
+        from tailrace.stores.redis import RedisStore  # noqa: PLC0415
+
+    return await RedisStore.open(url, clock)
+
+
 _OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "postgres": _postgres,
     "postgresql": _postgres,
+    "redis": _redis,
+    "rediss": _redis,
 }
 
 
