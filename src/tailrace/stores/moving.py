@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from tailrace.errors import ConfigError, StoreUnusable
 from tailrace.log.archive import Archived
 from tailrace.log.schema import Schema
-from tailrace.stores.from_url import open_store, scheme_of, sqlite_path, without_password
+from tailrace.stores.from_url import needing, open_store, scheme_of, sqlite_path, without_password
 
 _Clock = Callable[[], int]
 _T = TypeVar("_T")
@@ -58,8 +58,30 @@ async def _sqlite_schema(url: str) -> Schema:
     return schema_of_file(sqlite_path(url))
 
 
-_TARGETS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Archived]]]] = {"sqlite": _sqlite_target}
-_SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {"sqlite": _sqlite_schema}
+async def _redis_target(url: str, clock: _Clock) -> Archived:
+    with needing("redis", "redis"):
+        from tailrace.stores.redis import RedisStore  # noqa: PLC0415 - only what is used is loaded
+
+    return await RedisStore.open(url, clock, unfinished=True)
+
+
+async def _redis_schema(url: str) -> Schema:
+    with needing("redis", "redis"):
+        from tailrace.stores.redis.opening import schema_of_log  # noqa: PLC0415 - only what is used is loaded
+
+    return await schema_of_log(url)
+
+
+_TARGETS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Archived]]]] = {
+    "sqlite": _sqlite_target,
+    "redis": _redis_target,
+    "rediss": _redis_target,
+}
+_SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {
+    "sqlite": _sqlite_schema,
+    "redis": _redis_schema,
+    "rediss": _redis_schema,
+}
 
 
 def _of(url: str, table: Mapping[str, _T]) -> _T:
