@@ -309,7 +309,7 @@ async def test_a_deleted_topic_leaves_nothing_but_its_marks(redis: Redis) -> Non
             while await client.xlen(f"{prefix}log") or await client.exists(f"{prefix}orphans"):
                 pass
         kept = sorted([key.decode().removeprefix(prefix) async for key in client.scan_iter(f"{prefix}*")])
-        assert kept == ["deleted", "head", "log", "nodes", "removed"]
+        assert kept == ["deleted", "head", "log", "nodes", "past", "removed"]
 
 
 async def test_nodes_that_have_not_written_for_long_are_forgotten(redis: Redis) -> None:

@@ -68,8 +68,11 @@ def _descent(what: Settled) -> Descent | None:
 
 def state_row(reply: Reply) -> StateRow:
     """See `lua/tell_states.lua: state`."""
-    name, blob, kept, *numbers, sequence = [value.decode() for value in reply]
-    return StateRow(name, blob, kept, *[int(number) for number in numbers], sequence)
+    name, blob, kept = [value.decode() for value in reply[:3]]
+    removed, compacted, deleted, events, size, tail, touched = [int(value) for value in reply[3:10]]
+    return StateRow(
+        name, blob, kept, removed, compacted, deleted, events, size, tail, touched, sequence=reply[10].decode()
+    )
 
 
 class Put(NamedTuple):
@@ -152,8 +155,8 @@ def _settled(state: TopicState, ids: Mapping[str, Put]) -> Settled:
 
 
 class EventRows(msgspec.Struct):
-    """What `lua/take_events.lua` is given. Topics are counted from 1. `events`: topic, position, recorded time, bytes of
-    data and of attributes; `expiring`: topic, position, moment.
+    """What `lua/take_events.lua` is given. Topics are counted from 1. `events`: topic, position, recorded time, bytes
+    of data and of attributes; `expiring`: topic, position, moment.
     """
 
     topics: list[str]

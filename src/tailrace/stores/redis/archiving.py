@@ -97,17 +97,14 @@ class RedisArchive:
         mark = msgspec.json.decode(bookmark, type=_Bookmark) if bookmark else _Bookmark("producers", "", "0")
         match mark.step:
             case "producers":
-                found, mark_after = await self._producers(mark, limit)
+                found, following = await self._producers(mark, limit)
             case "noting":
-                [cursor] = cast("list[bytes]", await self._run("tell_gather", mark.name, mark.cursor, _LOOKED))
-                done = cursor == b"0"
-                found = list[Memory]()
-                mark_after = _Bookmark("answers", mark.name, "") if done else mark._replace(cursor=cursor.decode())
+                found, following = [], await self._note(mark)
             case "answers":
-                found, mark_after = await self._answers(mark, limit)
-        return Memories(found, None if mark_after is None else msgspec.json.encode(mark_after).decode())
+                found, following = await self._answers(mark, limit)
+        return Memories(found, None if following is None else msgspec.json.encode(following).decode())
 
-    async def _producers(self, mark: _Bookmark, limit: int) -> tuple[list[Memory], _Bookmark]:
+    async def _producers(self, mark: _Bookmark, limit: int) -> tuple[list[Memory], _Bookmark | None]:
         rows, following = cast(
             "tuple[list[Reply], Reply]", await self._run("tell_producers", mark.name, mark.cursor, limit)
         )
@@ -116,6 +113,10 @@ class RedisArchive:
             name, cursor = following
             return found, _Bookmark("producers", name.decode(), cursor.decode())
         return found, _Bookmark("noting", secrets.token_hex(8), "0")
+
+    async def _note(self, mark: _Bookmark) -> _Bookmark:
+        [cursor] = cast("list[bytes]", await self._run("tell_gather", mark.name, mark.cursor, _LOOKED))
+        return _Bookmark("answers", mark.name, "") if cursor == b"0" else mark._replace(cursor=cursor.decode())
 
     async def _answers(self, mark: _Bookmark, limit: int) -> tuple[list[Memory], _Bookmark | None]:
         rows, following = cast(
