@@ -18,7 +18,7 @@ from tailrace.log.store import Fork, TopicInfo
 Reply = Sequence[bytes]
 """One array of texts, as a script answers it."""
 
-time_text = lru_cache(maxsize=1024)(format_time)
+time_text: Final = lru_cache(maxsize=1024)(format_time)
 """Events that were stored together have the same time."""
 
 
@@ -219,7 +219,7 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _meta_decoder: Final = msgspec.msgpack.Decoder(Meta)
-meta_encoder: Final = msgspec.msgpack.Encoder()
+meta_encoder: Final[msgspec.msgpack.Encoder] = msgspec.msgpack.Encoder()
 
 
 def is_plain(draft: Draft) -> bool:
