@@ -14,7 +14,7 @@ from tailrace.core.position import Cursor
 from tailrace.core.producer import Producer
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
-from tailrace.errors import StoreClosed, StoreCorrupt, StoreUnusable, TopicGone, Unavailable, Unsupported
+from tailrace.errors import StoreClosed, StoreCorrupt, StoreFull, StoreUnusable, TopicGone, Unavailable, Unsupported
 from tailrace.log.archive import Archive, Head, Memory
 from tailrace.log.comparing import Progress
 from tailrace.log.copying import Copying
@@ -22,7 +22,7 @@ from tailrace.log.schema import Schema
 from tailrace.log.store import PAGE_BYTES, Entry, Fork, Receipt
 from tailrace.stores.memory import MemoryStore
 from tailrace.stores.moving import open_source, open_target, schema_of
-from tailrace.stores.redis import RedisStore
+from tailrace.stores.redis import RedisStore, archiving
 from tailrace.stores.redis.opening import FORMAT
 from tailrace.testing.store_contract import Clock
 
@@ -218,7 +218,11 @@ async def test_a_finished_copy_is_not_begun_again(source: MemoryStore, target: R
         await Copying(source.archive, target.archive, clock, nothing).run()
 
 
-async def test_forks_of_forks_inherit_in_a_copy_what_they_did(target: RedisStore, url: str, clock: Clock) -> None:
+async def test_forks_of_forks_inherit_in_a_copy_what_they_did(
+    target: RedisStore, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "_FORKS", 2)
+    monkeypatch.setattr(archiving, "_NAMES", 3)
     source = MemoryStore(clock, epoch=7)
     await source.append([one("z", b"0")])
     line = ["z", "y", "x", "w"]
@@ -239,6 +243,34 @@ async def test_an_empty_log_can_be_copied(target: RedisStore, url: str, clock: C
     await target.aclose()
     async with opened(url, clock) as store:
         assert await store.tip() == await source.tip()
+
+
+async def test_ids_that_a_node_reserved_before_the_copy_are_not_given_again(
+    source: MemoryStore, url: str, clock: Clock
+) -> None:
+    async with opened(url, clock) as node:
+        await node.append([one("nothing", create_missing=False)])  # refused, and the log is still empty
+        target = await open_target(url, clock)
+        await Copying(source.archive, target.archive, clock, nothing).run()
+        await target.aclose()
+        await node.append([one("new")])
+        page = await node.read(Selection(["new"]), Cursor((await node.tip()).epoch, 0), 50)
+        assert [event.topic for event in page.events] == ["new"]
+
+
+async def test_a_redis_that_is_full_says_so_and_takes_what_is_left_later(
+    own: Redis, source: MemoryStore, clock: Clock
+) -> None:
+    target = await open_target(new_log(own), clock)
+    await begun(source, target)
+    rest = await source.archive.events(EVENTS // 2 + 1, EVENTS)
+    async with administrator(own) as client:
+        await client.config_set("maxmemory", 1)
+        with pytest.raises(StoreFull):
+            await target.archive.put_events(rest)
+        await client.config_set("maxmemory", 0)
+    assert (await Copying(source.archive, target.archive, clock, nothing).run()).events == EVENTS
+    await target.aclose()
 
 
 async def test_a_topic_that_asks_for_more_than_redis_gives_is_named(target: RedisStore, clock: Clock) -> None:

@@ -46,7 +46,7 @@ class Appending:
         self._facts = facts
         self._request = request
         self._levels = levels
-        self._level = levels[-1]
+        self._level: Durability = levels[-1]
         self._now = request.now
         self._recorded_at = recorded_at
         self._time = format_time(recorded_at)

@@ -11,5 +11,5 @@ end
 local BIRTH = 1
 if number(known[2]) > BIRTH or call('EXISTS', P .. 'log', P .. 'names', P .. 'past') > 0 then return { 'holds' } end
 call('HSET', P .. 'head', 'format', ARGV[1], 'epoch', ARGV[2], 'last', text(BIRTH), 'recorded', ARGV[4], 'ends', ARGV[5],
-  'removed', '0', 'swept', '0', 'ids', '0', 'run', run, 'copied', '0')
+  'removed', '0', 'swept', '0', 'run', run, 'copied', '0') -- ids go on: a node may have reserved some
 return { 'taken', 0 }
