@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -18,6 +19,12 @@ from tailrace.stores.redis import settings
 
 STEPS = (1, MANY // 3, 2 * MANY // 3)
 """How far a copy has come, at least, each time that it is killed."""
+
+
+@pytest.fixture(autouse=True)
+def _without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TAILRACE_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
