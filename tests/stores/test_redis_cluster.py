@@ -15,6 +15,7 @@ from tailrace.log.store import Store
 from tailrace.stores.redis import RedisStore
 from tailrace.testing.store_contract import Clock
 from tailrace.testing.store_contract.conditions import ConditionChecks
+from tailrace.testing.store_contract.copying import CopyChecks
 from tailrace.testing.store_contract.entries import EntryChecks
 from tailrace.testing.store_contract.forks import ForkChecks
 from tailrace.testing.store_contract.survival import SurvivalChecks
@@ -32,7 +33,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
         yield servers
 
 
-class TestRedisCluster(EntryChecks, ConditionChecks, ForkChecks, SweepingChecks, SurvivalChecks):
+class TestRedisCluster(EntryChecks, ConditionChecks, ForkChecks, SweepingChecks, SurvivalChecks, CopyChecks):
     @pytest.fixture(autouse=True)
     def servers(self, cluster: RedisCluster) -> None:
         self.cluster = cluster

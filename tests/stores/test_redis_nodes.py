@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 from redis.asyncio import Redis as Client
@@ -92,6 +93,46 @@ async def test_a_condition_may_name_what_only_another_node_has_seen(redis: Redis
         condition = Condition(Selection(["a"]), Cursor(appended.epoch, appended.last))
         [result] = (await here.append([one(condition=condition)])).results
         assert isinstance(result, Receipt), result
+
+
+async def test_a_cursor_that_comes_to_be_while_it_is_judged_is_judged_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(new_log(redis), Clock(), Clock()) as (here, there):
+        tip = (await here.append([one("a"), one("own")])).last
+        before_applying(here, monkeypatch, lambda: there.append([one("other", b"%d" % number) for number in range(3)]))
+        condition = Condition(Selection(["a"]), Cursor((await here.tip()).epoch, tip + 2))
+        [result] = (await here.append([one("a", b"late", condition=condition)])).results
+        assert isinstance(result, Receipt), result
+        assert (result.first, "a", b"late") in await everything(there)
+
+
+async def test_a_condition_on_what_its_own_batch_writes_holds_wherever_that_stands(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(new_log(redis), Clock(), Clock()) as (here, there):
+        tip = (await here.append([one("a")])).last
+        before_applying(here, monkeypatch, lambda: there.append([one("other")]))
+        condition = Condition(Selection(["a"]), Cursor((await here.tip()).epoch, tip + 1))
+        first, second = (await here.append([one("a", b"1"), one("a", b"2", condition=condition)])).results
+        assert isinstance(first, Receipt)
+        assert isinstance(second, ConditionFailed)  # by then that position is another's
+        assert second.extra["position"] == first.first
+        assert [data for _, topic, data in await everything(there) if topic == "a"] == [b"{}", b"1"]
+
+
+def before_applying(store: RedisStore, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[object]]) -> None:
+    """Act once between what a store looks up for its next batch and the step that writes it."""
+    connection = store._connection
+    run = connection.run
+
+    async def acting(name: str, *arguments: object) -> list[object]:
+        if name == "apply":
+            monkeypatch.setattr(connection, "run", run)
+            await act()
+        return await run(name, *arguments)
+
+    monkeypatch.setattr(connection, "run", acting)
 
 
 async def test_a_producer_goes_on_at_another_node(redis: Redis) -> None:

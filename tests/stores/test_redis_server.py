@@ -298,6 +298,21 @@ async def test_hints_come_again_when_the_server_does(own: Redis) -> None:
 # ---- what is left behind ----------------------------------------------------------------------------------
 
 
+async def test_topics_made_after_a_log_was_lost_share_nothing(own: Redis) -> None:
+    later = Clock()
+    later.forward(seconds=10)
+    url = new_log(own)
+    async with opened(url) as here, administrator(own) as client:
+        await here.append([one("lost")])
+        await client.flushall()
+        async with opened(url, later) as there:
+            await there.append([one("x"), one("y", b"theirs")])
+            await here.append([one("new", b"ours")])
+            for name, expected in {"y": b"theirs", "new": b"ours"}.items():
+                page = await there.read(Selection([name]), Cursor((await there.tip()).epoch, 0), 10)
+                assert [event.data for event in page.events] == [expected]
+
+
 async def test_a_deleted_topic_leaves_nothing_but_its_marks(redis: Redis) -> None:
     url = new_log(redis)
     async with opened(url) as store, administrator(redis) as client:
@@ -309,7 +324,7 @@ async def test_a_deleted_topic_leaves_nothing_but_its_marks(redis: Redis) -> Non
             while await client.xlen(f"{prefix}log") or await client.exists(f"{prefix}orphans"):
                 pass
         kept = sorted([key.decode().removeprefix(prefix) async for key in client.scan_iter(f"{prefix}*")])
-        assert kept == ["deleted", "head", "log", "nodes", "removed"]
+        assert kept == ["deleted", "head", "log", "nodes", "past", "removed"]
 
 
 async def test_nodes_that_have_not_written_for_long_are_forgotten(redis: Redis) -> None:

@@ -75,6 +75,20 @@ async def _postgres_schema(url: str) -> Schema:
     return await schema_of_log(url)
 
 
+async def _redis_target(url: str, clock: _Clock) -> Archived:
+    with needing("redis", "redis"):
+        from tailrace.stores.redis import RedisStore  # noqa: PLC0415 - only what is used is loaded
+
+    return await RedisStore.open(url, clock, unfinished=True)
+
+
+async def _redis_schema(url: str) -> Schema:
+    with needing("redis", "redis"):
+        from tailrace.stores.redis.opening import schema_of_log  # noqa: PLC0415 - only what is used is loaded
+
+    return await schema_of_log(url)
+
+
 def _postgres_log(url: str) -> tuple[str, str, str]:
     """What tells one log from another."""
     from tailrace.stores.postgres.settings import Settings  # noqa: PLC0415 - only what is used is loaded
@@ -87,11 +101,15 @@ _TARGETS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Archived]]]] = {
     "sqlite": _sqlite_target,
     "postgres": _postgres_target,
     "postgresql": _postgres_target,
+    "redis": _redis_target,
+    "rediss": _redis_target,
 }
 _SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {
     "sqlite": _sqlite_schema,
     "postgres": _postgres_schema,
     "postgresql": _postgres_schema,
+    "redis": _redis_schema,
+    "rediss": _redis_schema,
 }
 _KINDS_ALIKE: Final[Mapping[str, str]] = {"postgresql": "postgres"}
 """Schemes that mean the same as another."""

@@ -46,7 +46,7 @@ class Appending:
         self._facts = facts
         self._request = request
         self._levels = levels
-        self._level = levels[-1]
+        self._level: Durability = levels[-1]
         self._now = request.now
         self._recorded_at = recorded_at
         self._time = format_time(recorded_at)
@@ -218,6 +218,8 @@ class Appending:
         else:
             self._request.checks += looked.checks
         self._request.swept = head.swept
+        if condition.after.epoch == self._epoch and condition.after.position > self._base:
+            self._request.exact = True  # whose place that is depends on what others write meanwhile
         after = require_cursor(condition.after, Cursor(self._epoch, self._last), head.ends)
         deleted = self.topics.deleted
         newest = max([position for name, position in looked.newest.items() if name not in deleted], default=0)

@@ -55,12 +55,12 @@ class Memories:
 
     def receipt(self, topic: Topic, key: str) -> Answer | None:
         """The first answer to an Idempotency-Key."""
-        return self._answer(self._get(topic, "s", f"k:{topic.id}:{key}", ""))
+        return self._answer(self._get(topic, "s", receipt_key(topic.id, key), ""))
 
     def put_receipt(self, topic: Topic, key: str, answer: Answer) -> None:
         """Remember the first answer to an Idempotency-Key."""
-        known = (f"k:{topic.id}:{key}", "")
-        self._put(known, _ttl(topic.config), (answer.recorded_at, answer.events), answer.first or 0, answer.last or 0)
+        known = (receipt_key(topic.id, key), "")
+        self._put(known, ttl(topic.config), (answer.recorded_at, answer.events), answer.first or 0, answer.last or 0)
 
     def place(self, topic: Topic, draft: Draft) -> Answer | None:
         """Where an event of a draft's id and source stands."""
@@ -68,7 +68,7 @@ class Memories:
 
     def put_place(self, topic: Topic, draft: Draft, now: int, position: int) -> None:
         """Remember where a draft with an id has been placed."""
-        self._put((_id_key(topic, draft), ""), _ttl(topic.config), (now, 1), position, position)
+        self._put((_id_key(topic, draft), ""), ttl(topic.config), (now, 1), position, position)
 
     def sequence(self, topic: Topic) -> str | None:
         """The last `stream_seq` accepted in a topic."""
@@ -130,10 +130,21 @@ class Memories:
         self._sequences[f"c:{topic.id}", "q"] = sequence
 
 
-def _ttl(config: TopicConfig) -> int:
+def ttl(config: TopicConfig) -> int:
+    """How long Redis keeps an answer, in milliseconds."""
     return int(config.dedupe_window_seconds * 1000) + _GRACE_MS
 
 
+def receipt_key(id_: str, key: str) -> str:
+    """Where the first answer to an Idempotency-Key stands, in a topic of that id."""
+    return f"k:{id_}:{key}"
+
+
+def place_key(id_: str, topic: str, source: str | None, name: str) -> str:
+    """Where it stands where an event of that source and id stands, in a topic of that id and name."""
+    return f"d:{id_}:{'' if source is None or source == f'/topics/{topic}' else source}\0{name}"
+
+
 def _id_key(topic: Topic, draft: Draft) -> str:
-    source = "" if draft.source is None or draft.source == f"/topics/{draft.topic}" else draft.source
-    return f"d:{topic.id}:{source}\0{draft.id}"
+    assert draft.id is not None, "only an explicit id is remembered"
+    return place_key(topic.id, draft.topic, draft.source, draft.id)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, cast
 
 from tailrace.core.retention import Durability
 from tailrace.errors import StoreFull, StoreUnusable, TailraceError, Unavailable
+from tailrace.log.schema import Schema
 from tailrace.log.store import Capabilities
+from tailrace.stores.redis import settings as urls
 from tailrace.stores.redis.connection import Connection
 from tailrace.stores.redis.rows import Head, head
 
@@ -89,27 +92,54 @@ def _capable(level: Durability, *caveats: str) -> Capabilities:
     return Capabilities("redis", (level,), survives=True, caveats=caveats)
 
 
-async def enter(connection: Connection, clock: Callable[[], int], seen: Head | None = None) -> Head:
+async def enter(
+    connection: Connection, clock: Callable[[], int], seen: Head | None = None, *, unfinished: bool = False
+) -> Head:
     """Come to the log, or make it. One that is not as this node has `seen` it, or that another process of Redis kept,
-    begins a new epoch. Raises StoreUnusable if a newer program made it, else what `Connection.run` does.
+    begins a new epoch. Raises StoreUnusable if a newer program made it, or if it is a copy that is not finished, and
+    not asked for (`unfinished`); else what `Connection.run` does.
     """
     known = (0, 0) if seen is None else (seen.epoch, seen.last)
     reply = await connection.run("enter", FORMAT, secrets.token_hex(8), clock() // 1000, *known)
     if reply[0] == b"newer":
-        assert isinstance(reply[1], bytes)
-        raise StoreUnusable(
-            f"The log {connection.settings.prefix!r} was made by a newer Tailrace (format {reply[1].decode()}, and "
-            f"this one knows {FORMAT}): upgrade Tailrace, or choose another prefix."
-        )
+        raise _newer(connection, int(cast("bytes", reply[1])))
+    if reply[0] == b"copying" and not unfinished:
+        raise _not_finished(connection)
     found = head(cast("list[bytes]", reply[1]))
     assert found is not None, "it was made if there was none"
     return found
 
 
-async def enter_first(connection: Connection, clock: Callable[[], int]) -> Head:
+async def enter_first(connection: Connection, clock: Callable[[], int], *, unfinished: bool = False) -> Head:
     """The same, when the store is opened: whatever is wrong makes it unusable."""
+    with _unusable(connection):
+        return await enter(connection, clock, unfinished=unfinished)
+
+
+async def schema_of_log(url: str) -> Schema:
+    """In which format a log is; it is only looked at. Raises ConfigError or StoreUnusable."""
+    connection = Connection(urls.read(url))
     try:
-        return await enter(connection, clock)
+        with _unusable(connection):
+            found, copied = cast(
+                "tuple[bytes | None, bytes | None]",
+                await connection.ask("HMGET", connection.settings.key, "format", "copied"),
+            )
+    finally:
+        await connection.aclose()
+    known = int(found or 0)
+    if known > FORMAT:
+        raise _newer(connection, known)
+    if copied is not None:
+        raise _not_finished(connection)
+    return Schema(known, FORMAT)
+
+
+@contextmanager
+def _unusable(connection: Connection) -> Iterator[None]:
+    """Whatever is wrong makes a store unusable."""
+    try:
+        yield
     except (StoreUnusable, StoreFull):
         raise
     except TailraceError as error:
@@ -119,3 +149,17 @@ async def enter_first(connection: Connection, clock: Callable[[], int]) -> Head:
                 "choose another prefix."
             ) from error
         raise StoreUnusable(error.sentence) from error
+
+
+def _newer(connection: Connection, found: int) -> StoreUnusable:
+    return StoreUnusable(
+        f"The log {connection.settings.prefix!r} was made by a newer Tailrace (format {found}, and this one knows "
+        f"{FORMAT}): upgrade Tailrace, or choose another prefix."
+    )
+
+
+def _not_finished(connection: Connection) -> StoreUnusable:
+    return StoreUnusable(
+        f"A copy into the log {connection.settings.prefix!r} of {connection.settings.where} was not finished: run "
+        "tailrace copy again, which goes on where it was, or choose another prefix."
+    )

@@ -212,7 +212,7 @@ def _answer(reply: Sequence[object], selection: Selection) -> Answer:
     named = cast("list[bytes]", called)
     names = {id_: name.decode() for id_, name in zip(named[::2], named[1::2], strict=True)}
     found = cast("list[tuple[bytes, list[bytes]]]", rows)
-    events = list(_events(found, names, at))
+    events = list(events_of(found, names, at))
     select = selection.wants if inherited else selection.matches
     return Answer(
         at,
@@ -230,7 +230,7 @@ def _scores(flat: list[bytes]) -> dict[str, int]:
     return {name.decode(): int(score) for name, score in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def _events(rows: Sequence[tuple[bytes, list[bytes]]], names: Mapping[bytes, str], at: Head) -> Iterable[Event]:
+def events_of(rows: Sequence[tuple[bytes, list[bytes]]], names: Mapping[bytes, str], at: Head) -> Iterable[Event]:
     """The events of rows, without those of topics that are deleted."""
     epoch_of = epochs(at)
     for place, fields in rows:

@@ -18,7 +18,7 @@ from tailrace.log.store import Fork, TopicInfo
 Reply = Sequence[bytes]
 """One array of texts, as a script answers it."""
 
-_text = lru_cache(maxsize=1024)(format_time)
+time_text: Final = lru_cache(maxsize=1024)(format_time)
 """Events that were stored together have the same time."""
 
 
@@ -219,7 +219,7 @@ class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _meta_decoder: Final = msgspec.msgpack.Decoder(Meta)
-_meta_encoder: Final = msgspec.msgpack.Encoder()
+meta_encoder: Final[msgspec.msgpack.Encoder] = msgspec.msgpack.Encoder()
 
 
 def is_plain(draft: Draft) -> bool:
@@ -240,9 +240,9 @@ def is_plain(draft: Draft) -> bool:
 def meta_of(draft: Draft, back: int) -> bytes:
     """The attributes of a draft that is the `back`th of its request; nothing if there are none."""
     if is_plain(draft):
-        return _meta_encoder.encode(Meta(n=back)) if back else b""
+        return meta_encoder.encode(Meta(n=back)) if back else b""
     source = None if draft.source == f"/topics/{draft.topic}" else draft.source
-    return _meta_encoder.encode(
+    return meta_encoder.encode(
         Meta(
             n=back,
             t=None if draft.type == DEFAULT_TYPE else draft.type,
@@ -280,7 +280,7 @@ def event(place: Place, topic: str, data: bytes, meta: bytes) -> Event:
         content_type=JSON_TYPE if m.c is None else m.c or None,
         id=m.i or f"{epoch}-{position}",
         source=m.s or f"/topics/{topic}",
-        time=m.a or _text(recorded_at),
+        time=m.a or time_text(recorded_at),
         key=m.k,
         tags=m.g,
         extensions=m.e,

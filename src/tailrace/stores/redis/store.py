@@ -14,6 +14,7 @@ from tailrace.core.topic import matcher
 from tailrace.errors import StoreClosed, TailraceError
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo, TopicView
 from tailrace.stores.redis import settings as urls
+from tailrace.stores.redis.archiving import RedisArchive
 from tailrace.stores.redis.connection import Connection
 from tailrace.stores.redis.hints import Hints
 from tailrace.stores.redis.opening import enter, enter_first, examine
@@ -39,6 +40,7 @@ class RedisStore:
         self._pages = Pages(connection, at)
         self._writer = Writer(connection, self._pages, capabilities, clock)
         self._writing = asyncio.Lock()
+        self._archive = RedisArchive(connection, self._require_open, capabilities.durability, clock)
         self._hints = Hints(connection, self._writer.node, self.tip)
         self._left = asyncio.Event()
         self._left.set()
@@ -46,8 +48,10 @@ class RedisStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str, clock: Callable[[], int]) -> Self:
+    async def open(cls, url: str, clock: Callable[[], int], *, unfinished: bool = False) -> Self:
         """Open the log that a `redis://` URL names; makes it if there is none. `clock`: milliseconds since 1970.
+
+        An unfinished copy is refused, unless it is opened (`unfinished`) to be filled by its `archive`.
 
         Raises ConfigError for a URL that cannot be understood; StoreUnusable, with nothing made, for a server that
         cannot keep a log.
@@ -55,7 +59,7 @@ class RedisStore:
         connection = Connection(urls.read(url))
         try:
             capabilities = await examine(connection)
-            return cls(connection, capabilities, await enter_first(connection, clock), clock)
+            return cls(connection, capabilities, await enter_first(connection, clock, unfinished=unfinished), clock)
         except BaseException:
             await connection.aclose()
             raise
@@ -64,6 +68,11 @@ class RedisStore:
     def capabilities(self) -> Capabilities:
         """What this server promises, as it was set up when the log was opened."""
         return self._capabilities
+
+    @property
+    def archive(self) -> RedisArchive:
+        """The whole log, to be copied: see `Archive`."""
+        return self._archive
 
     async def tip(self) -> Cursor:
         """See `Store.tip`."""

@@ -153,6 +153,7 @@ class Topics:
         self.write("HDEL", "topics", name)
         self.write("HDEL", "ids", id_)
         self.write("ZREM", "names", name)
+        self.write("ZADD", "past", "0", name)
         self.write("ZREM", "deadlines", name)
         if kept:
             self._gone[name] = id_

@@ -77,6 +77,7 @@ class Writer:
         self._facts = Facts(pages.head)
         self._number = 0
         self._ids: list[str] = []
+        self._ids_epoch = 0
 
     # ---- appending ----------------------------------------------------------------------------------------
 
@@ -177,7 +178,9 @@ class Writer:
         del self._ids[: judge.topics.created]
 
     async def _reserve(self, entries: Sequence[Entry]) -> None:
-        """Have an id for each topic that may come into being."""
+        """Have an id for each topic that may come into being. Those of an earlier epoch may be given to others now."""
+        if self._ids_epoch != self._facts.head.epoch:
+            self._ids, self._ids_epoch = [], self._facts.head.epoch
         needed = sum([len(entry.drafts) + 1 for entry in entries])
         if len(self._ids) < needed:
             more = max(_IDS, needed)

@@ -22,6 +22,7 @@ if not known[1] then
   return { 'head', head(), 1 }
 end
 if tonumber(known[1]) > format then return { 'newer', known[1] } end
+if call('HEXISTS', P .. 'head', 'copied') == 1 then return { 'copying', head() } end
 local epoch, last = tonumber(known[2]), tonumber(known[3])
 local lost = seen_epoch > epoch or (seen_epoch == epoch and seen_last > last)
 if run ~= known[4] or lost then

@@ -1,10 +1,11 @@
 -- What every script begins with. All keys of a log begin as KEYS[1] does, `{prefix}:head`, and lie in its hash slot.
 --
---   head            hash     format, log, epoch, last, recorded, removed, swept, run, ends, ids
+--   head            hash     format, log, epoch, last, recorded, removed, swept, run, ends, ids; copied while it is filled
 --   log             stream   every event: <position>-<recorded_at>, its topic's id → its data, m → its attributes
 --   topics          hash     name → <id>:<JSON> of each topic that exists
 --   ids             hash     id → name of each topic that exists
 --   names           zset     the same names, in order
+--   past            zset     names of topics that were deleted, in order
 --   deadlines       zset     name → when its time is up
 --   removed, compacted, deleted  zsets  name → mark, of topics that are or have been
 --   gone            hash     name → id of topics that live on in their forks
@@ -12,6 +13,8 @@
 --   lineage         hash     id → what a fork inherits from whom, itself first
 --   orphans         list     ids of deleted topics whose events are still to be removed
 --   nodes           hash     node → its last batch and what came of it
+--   copying, copyforks  hash, zset  of an unfinished copy: name → id, ids of forks by birth
+--   told:<name>     zset     of a log that is copied: where its first answers stand
 --   c:<id>          hash     of a topic: e(vents), s(ize), t(ail), u(sed at), q (stream_seq), r (compared through)
 --   i:<id>, g:<tag> index    positions of a topic's, or a tag's, events
 --   x:<id>, n:<id>  zset, hash  position → expires_at; key → its newest position
@@ -31,6 +34,12 @@ local function number(value) return tonumber(value or 0) or 0 end
 
 -- The process that keeps the log: another one may know less.
 local function run_id() return string.match(call('INFO', 'server'), 'run_id:(%w+)') end
+
+-- How far a copy has come that is put here by way of this process of Redis; nil if there is none.
+local function copied_through()
+  local at = call('HMGET', P .. 'head', 'copied', 'run')
+  return at[1] and at[2] == 'copy:' .. run_id() and tonumber(at[1]) or nil
+end
 
 -- An index is a set of rising positions: small ones a zset (16 bytes a position), large ones a stream (11 bytes).
 local function index_add(key, positions)
