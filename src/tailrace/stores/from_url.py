@@ -96,11 +96,20 @@ async def _postgres(url: str, clock: _Clock) -> Store:
     return await PostgresStore.open(url, clock=clock)
 
 
+async def _nats(url: str, clock: _Clock) -> Store:
+    with needing("nats", "nats"):
+        from tailrace.stores.nats import open_nats  # noqa: PLC0415
+
+    return await open_nats(url, clock)
+
+
 _OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
     "memory": _memory,
     "sqlite": _sqlite,
     "postgres": _postgres,
     "postgresql": _postgres,
+    "nats": _nats,
+    "tls": _nats,
 }
 
 

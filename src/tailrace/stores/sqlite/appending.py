@@ -8,7 +8,7 @@ written first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -40,8 +40,16 @@ from tailrace.stores.sqlite.statements import SQL
 from tailrace.stores.sqlite.topics import Topic, Topics
 
 LEVELS: Final[tuple[Durability, ...]] = ("written", "fsync")
+"""What a file of its own can reach."""
 _DEFAULT: Final = TopicConfig()
 _NOTHING: Final = Answer(0, None, None, 0)
+
+
+class Levels(NamedTuple):
+    """What an append reaches, and what a topic may ask for."""
+
+    reached: Durability
+    offered: tuple[Durability, ...]
 
 
 class Tail(msgspec.Struct):
@@ -75,12 +83,12 @@ def level_of(entries: Sequence[Entry], topics: Topics, now: int) -> Durability:
 class Appending:
     """The state of one append. `tail` is changed as positions are taken."""
 
-    def __init__(self, connection: Connection, pages: Pages, topics: Topics, tail: Tail, level: Durability) -> None:
+    def __init__(self, connection: Connection, pages: Pages, topics: Topics, tail: Tail, levels: Levels) -> None:
         self._connection = connection
         self._pages = pages
         self._topics = topics
         self._tail = tail
-        self._level = level
+        self._levels = levels
         self._previous = tail.last
         self._now = tail.recorded_at
         self._time = format_time(tail.recorded_at)
@@ -132,7 +140,7 @@ class Appending:
     # ---- judging: nothing is changed ------------------------------------------------------------------------
 
     def _accept(self, entry: Entry) -> Receipt:
-        new = new_topics(entry, self._config_of, LEVELS)
+        new = new_topics(entry, self._config_of, self._levels.offered)
         known = self._topics.get(entry.topic)
         fork = entry.forked_from
         inherited = None if fork is None or known is not None else self._judge_fork(fork, entry.topic, new)
@@ -332,7 +340,7 @@ class Appending:
         duplicate: bool = False,
         created: bool = False,
     ) -> Receipt:
-        epoch, level = self._tail.epoch, self._level
+        epoch, level = self._tail.epoch, self._levels.reached
         if topic is None or entry is None:
             return Receipt(epoch, answer.first, answer.last, answer.events, duplicate, level, created)
         producer = entry.producer and self._memories.producer(topic.id, entry.producer.id)

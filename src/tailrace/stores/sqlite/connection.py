@@ -97,8 +97,13 @@ class Connection:
             with self._border():
                 self._driver.executescript(f"BEGIN IMMEDIATE;\n{sql}\nCOMMIT;")
         except BaseException:
-            self._roll_back()
+            self.roll_back()
             raise
+
+    @property
+    def changes(self) -> int:
+        """How many rows this connection has changed so far."""
+        return self._driver.total_changes
 
     @property
     def in_transaction(self) -> bool:
@@ -113,10 +118,11 @@ class Connection:
             yield
             self.run("COMMIT")
         except BaseException:
-            self._roll_back()
+            self.roll_back()
             raise
 
-    def _roll_back(self) -> None:
+    def roll_back(self) -> None:
+        """Undo the transaction that is open, if one is."""
         if self._driver.in_transaction:  # SQLite ends some by itself
             self.run("ROLLBACK")
 

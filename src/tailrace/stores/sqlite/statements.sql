@@ -13,6 +13,12 @@ SELECT epoch, last, recorded_at, (SELECT coalesce(max(id), 0) FROM topics) FROM 
 -- epochs: Where past epochs ended.
 SELECT json_group_array(json_array(epoch, last)) FROM epochs;
 
+-- end_epoch: The log's epoch is past; it ended at :end, or with the log as it stands.
+INSERT INTO epochs (epoch, last) SELECT epoch, coalesce(:end, last) FROM log;
+
+-- begin_epoch: The log's new epoch.
+UPDATE log SET epoch = :epoch;
+
 -- advance: The log's new tail.
 UPDATE log SET last = :last, recorded_at = :recorded_at;
 

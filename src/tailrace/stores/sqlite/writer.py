@@ -12,7 +12,7 @@ from tailrace.core.retention import Durability, TopicConfig
 from tailrace.errors import TailraceError
 from tailrace.log.judging import reached
 from tailrace.log.store import Appended, Entry, Swept, TopicInfo
-from tailrace.stores.sqlite.appending import LEVELS, Appending, Tail, level_of, names_of
+from tailrace.stores.sqlite.appending import LEVELS, Appending, Levels, Tail, level_of, names_of
 from tailrace.stores.sqlite.connection import END, Connection
 from tailrace.stores.sqlite.forks import absent
 from tailrace.stores.sqlite.pages import Pages
@@ -50,8 +50,18 @@ def nothing_more(appended: Appended) -> Sequence[Remembered]:  # noqa: ARG001 - 
 class Writer:
     """Keeps in memory where the log ends and which topics were used last; after a failure it reads both again."""
 
-    def __init__(self, connection: Connection, ends: Mapping[int, int], clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        ends: Mapping[int, int],
+        clock: Callable[[], int],
+        reached: Durability | None = None,
+    ) -> None:
+        """`reached`: what every append does reach, if it is not the file that decides."""
         self._connection = connection
+        self._reached = reached
+        self._offered = LEVELS if reached is None else (reached,)
+        self._held = False
         self._ends = ends
         self._clock = clock
         self._level: Durability = "fsync"
@@ -72,6 +82,9 @@ class Writer:
     @contextmanager
     def _transaction(self, level: Durability) -> Iterator[None]:
         """All or nothing, at a level of durability; what is in memory is what is stored, whatever happens."""
+        if self._held:
+            yield
+            return
         try:
             self._reach(level)
             with self._connection.transaction():
@@ -86,14 +99,48 @@ class Writer:
             self._connection.run(f"PRAGMA synchronous = {_SYNCHRONOUS[level]}")
             self._level = level
 
+    # ---- steps that somebody else must agree to ---------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Begin a step: all that is done until `keep` or `let_go` is one transaction, which no reader sees yet."""
+        assert not self._held, "one step at a time"
+        self._connection.run("BEGIN IMMEDIATE")
+        self._held = True
+
+    def keep(self) -> None:
+        """End the step: it is done. If that fails, nothing of it remains."""
+        try:
+            self._connection.run("COMMIT")
+        except BaseException:
+            self.let_go()
+            raise
+        self._held = False
+        self._topics.trim()
+
+    def let_go(self) -> None:
+        """End the step: nothing of it remains."""
+        self._held = False
+        self._look_again()
+        self._connection.roll_back()
+
+    def raise_epoch(self, epoch: int, end: int | None) -> None:
+        """Begin a new epoch; the one before ends at a position, or with the log as it is. Open the file anew then."""
+        with self._transaction("fsync"):
+            self._connection.run(SQL["end_epoch"], {"end": end})
+            self._connection.run(SQL["begin_epoch"], {"epoch": epoch})
+            self._look_again()
+
+    # ---- what the port asks for -------------------------------------------------------------------------------
+
     def append(self, entries: Sequence[Entry], remember: Remember = nothing_more) -> Appended:
         """See `Store.append`."""
         tail = self._known_tail()
         self._topics.fetch(names_of(entries))
         tail.recorded_at = max(tail.recorded_at, self._clock())
-        level = level_of(entries, self._topics, tail.recorded_at)
+        level = self._reached or level_of(entries, self._topics, tail.recorded_at)
         with self._transaction(level):
-            appended = Appending(self._connection, self._pages, self._topics, tail, level).run(entries)
+            levels = Levels(level, self._offered)
+            appended = Appending(self._connection, self._pages, self._topics, tail, levels).run(entries)
             for one in remember(appended):
                 self._connection.run(SQL["put_batch"], (*one, self._clock()))
             return appended
@@ -111,7 +158,7 @@ class Writer:
     def configure(self, name: str, config: TopicConfig) -> TopicInfo:
         """See `Store.configure`."""
         topic = self._topic(name)
-        reached(config.durability, LEVELS)
+        reached(config.durability, self._offered)
         with self._transaction("fsync"):
             topic.configure(config, self._clock())
             self._topics.put(topic)

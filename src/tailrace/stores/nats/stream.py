@@ -1,0 +1,139 @@
+"""The JetStream stream that holds the journal: made, looked at, written behind its end, read in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+from nats.aio.msg import Msg
+
+from tailrace.errors import StoreUnusable, Unavailable
+from tailrace.stores.nats.address import Address
+from tailrace.stores.nats.identity import Identity, identity_of, settings_of
+from tailrace.stores.nats.journal import FORMAT, Part, split
+from tailrace.stores.nats.servers import Servers
+
+_NO_STREAM: Final = 10059
+"""JetStream's code."""
+_DUPLICATES_NS: Final = 100_000_000
+"""JetStream's own memory of duplicates, as short as it can be: records are told apart by their names."""
+
+_FORMAT: Final = "Tailrace"
+_NODE: Final = "Tailrace-Node"
+_EXPECTED: Final = "Nats-Expected-Last-Sequence"
+_BATCH: Final = "Nats-Batch-Id"
+_INDEX: Final = "Nats-Batch-Sequence"
+_COMMIT: Final = "Nats-Batch-Commit"
+
+
+class NoStream(Exception):
+    """There is no stream of that name."""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A stream as it is: which log it holds, where it begins and ends, and its size in bytes."""
+
+    identity: Identity
+    first: int
+    last: int
+    size: int
+
+
+class Stream:
+    """The stream of one log."""
+
+    def __init__(self, address: Address, servers: Servers) -> None:
+        self._address = address
+        self._servers = servers
+        self._batches = 0
+
+    async def begin(self, identity: Identity) -> Standing:
+        """Make the stream. If somebody else makes it at the same time, theirs counts. Raises StoreUnusable."""
+        log = self._address.log
+        asked = msgspec.structs.asdict(settings_of(log, identity)) | {
+            "name": log,
+            "duplicate_window": _DUPLICATES_NS,
+            "compression": "s2",  # the names of fields are in every record
+            "republish": {"src": ">", "dest": f"{log}.r.>"},
+        }
+        answer = await self._servers.ask(f"STREAM.CREATE.{log}", asked)
+        if answer.error is not None:
+            with suppress(NoStream):
+                return await self.standing()
+            raise StoreUnusable(f"{self._address.shown} did not take the log: {answer.error.description}.")
+        return await self.standing()
+
+    async def standing(self) -> Standing:
+        """The stream as its leader has it. Raises NoStream, StoreUnusable or Unavailable."""
+        answer = await self._servers.ask(f"STREAM.INFO.{self._address.log}")
+        if answer.error is not None:
+            if answer.error.err_code == _NO_STREAM:
+                raise NoStream
+            raise Unavailable(f"NATS does not tell of the log: {answer.error.description}.")
+        identity, state = identity_of(self._address, answer.config), answer.state
+        return Standing(identity, state.first_seq, state.last_seq, state.bytes)
+
+    async def listen(self, arrived: Callable[[Part], None], wanted: Callable[[str], None]) -> None:
+        """From now on hand over what is written, as it is written, and which nodes ask for their turn. Both are hints,
+        of which any may be lost.
+        """
+
+        async def hand_over(message: Msg) -> None:
+            with suppress(Unavailable):
+                arrived(_part_of(message))
+
+        async def tell(message: Msg) -> None:
+            wanted(message.data.decode(errors="replace"))
+
+        await self._servers.subscribe(f"{self._address.log}.r.>", hand_over)
+        await self._servers.subscribe(f"{self._address.log}.w", tell)
+
+    async def ask_for_turn(self, node: str) -> None:
+        """Ask the other nodes to let this one write. A hint: nobody need hear it."""
+        with suppress(Unavailable):
+            await self._servers.send(f"{self._address.log}.w", node.encode())
+
+    async def write(self, subject: str, data: bytes, expected: int, node: str) -> int:
+        """Write a record of a node behind the message `expected`, or not at all; answers the sequence of its last
+        message. Raises Moved, StoreFull or Unavailable if it was not written, and Unsure.
+        """
+        parts = split(data, self._servers.message_bytes)
+        headers = {_FORMAT: str(FORMAT), _NODE: node, _EXPECTED: str(expected)}
+        if len(parts) > 1:
+            self._batches += 1
+            headers[_BATCH] = f"{node}-{self._batches}"
+            for index, part in enumerate(parts[:-1], 1):
+                await self._servers.send(subject, part, headers | {_INDEX: str(index)})
+                headers.pop(_EXPECTED, None)
+            headers |= {_INDEX: str(len(parts)), _COMMIT: "1"}
+        return await self._servers.store(subject, parts[-1], headers)
+
+    async def fetch(self, after: int) -> Sequence[Part]:
+        """What follows a sequence, as one of the servers has it: perhaps not all, and none if there is nothing yet.
+
+        Raises Unavailable.
+        """
+        return [_part_of(message) for message in await self._servers.fetch(self._address.log, after)]
+
+    async def shorten(self, through: int) -> None:
+        """Remove the messages up to a sequence. Raises Unavailable."""
+        answer = await self._servers.ask(f"STREAM.PURGE.{self._address.log}", {"seq": through + 1})
+        if answer.error is not None:
+            raise Unavailable(f"NATS does not shorten the journal: {answer.error.description}.")
+
+
+def _part_of(message: Msg) -> Part:
+    """A message of the journal. Raises Unavailable if a newer program wrote it."""
+    headers = message.headers or {}
+    sequence = int(headers["Nats-Sequence"])
+    written = headers.get(_FORMAT)
+    if written is None:  # somebody else's; it has a place, and says nothing
+        return Part(sequence, b"")
+    if not written.isdigit() or int(written) > FORMAT:
+        raise Unavailable(f"The journal was written by a newer Tailrace (format {written}): upgrade Tailrace.")
+    batch, node = headers.get(_BATCH), headers.get(_NODE, "")
+    if batch is None:
+        return Part(sequence, message.data, node)
+    return Part(sequence, message.data, node, batch, int(headers[_INDEX]), _COMMIT in headers)
