@@ -83,14 +83,20 @@ class Following:
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    async def begin(cls, address: Address, clock: Callable[[], int]) -> Following:
-        """Connect, and come level with the journal. Raises StoreUnusable or StoreLocked."""
+    async def connect(cls, address: Address, clock: Callable[[], int]) -> Following:
+        """Connect, and leave the journal alone: there may be none. Raises StoreUnusable."""
         begun: list[Following] = []
         servers = await Servers.connect(address, lambda: begun[0].reconnected() if begun else None)
         following = cls(address, servers, Folder(address.replica), clock)
         begun.append(following)
+        return following
+
+    @classmethod
+    async def begin(cls, address: Address, clock: Callable[[], int]) -> Following:
+        """Connect, and come level with the journal. Raises StoreUnusable or StoreLocked."""
+        following = await cls.connect(address, clock)
         try:
-            await following._begin()
+            await following.start()
         except BaseException as error:
             await following.aclose()
             if type(error) is Unavailable:  # not one that says more, as StoreLocked does
@@ -98,7 +104,8 @@ class Following:
             raise
         return following
 
-    async def _begin(self) -> None:
+    async def start(self) -> None:
+        """Come level with the journal, which is made if there is none, and follow it from now on."""
         try:
             standing = await self.stream.standing()
         except NoStream:
