@@ -366,10 +366,13 @@ class Following:
 
     async def _recover(self) -> None:
         """The journal has lost records that this node had applied: read what is left, and see to a new epoch."""
-        logger.error("the journal has lost records: what is left is read again, and a new epoch begins")
         standing = await self.standing()
         if standing is None:
             raise Unavailable(_REBUILDING)
+        if standing.identity.log != self.readable.place.log:  # nothing is lost: it is another log
+            await self._reconcile(standing)
+            return
+        logger.error("the journal has lost records: what is left is read again, and a new epoch begins")
         self._lost = self._lost or _Lost((await self.readable.tip()).epoch, tuple(self._history))
         self._history.clear()
         await self._reopen(standing.identity, empty=True)
