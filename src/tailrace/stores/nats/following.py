@@ -411,13 +411,22 @@ class Following:
     async def aclose(self) -> None:
         """Let go of everything. Reads under way are finished."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         self.hints.close()
         await self._servers.aclose()
         if self._replica is not None:
             await self._replica.aclose()
         self.folder.leave()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended. Before Python 3.12, `asyncio.wait_for` forgets a cancellation that comes in the
+    same moment as what it waits for, and the driver uses it for every answer.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_AGAIN_SECONDS)
+    await asyncio.gather(task, return_exceptions=True)  # what it ended with is nobody's concern any more
 
 
 def _read(data: bytes, sequence: int) -> Record | None:

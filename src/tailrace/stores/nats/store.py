@@ -20,7 +20,7 @@ from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept,
 from tailrace.stores.nats.address import Address, parse
 from tailrace.stores.nats.archiving import NatsArchive
 from tailrace.stores.nats.filling import Filling
-from tailrace.stores.nats.following import Following
+from tailrace.stores.nats.following import Following, end
 from tailrace.stores.nats.journal import Append, Command, Configure, Record, Sweep, Touch
 from tailrace.stores.nats.replica import Behind, Result
 from tailrace.stores.nats.servers import Moved, Unsure
@@ -234,8 +234,7 @@ class NatsStore:
     async def _close(self) -> None:
         if self._under_way:
             await asyncio.wait(self._under_way)
-        self._shortening.cancel()
-        await asyncio.gather(self._shortening, return_exceptions=True)
+        await end(self._shortening)
         if self._purging is not None:
             await self._purging
         await self._filling.aclose()
