@@ -110,6 +110,20 @@ async def test_every_node_starts_from_the_copy_and_goes_on_together(
         await node.aclose()
 
 
+async def test_a_server_that_still_shows_what_was_before_the_copys_snapshot_does_no_harm(
+    source: MemoryStore, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_yet(_: Stream, through: int) -> None:
+        assert through > 0
+
+    monkeypatch.setattr(Stream, "shorten", not_yet)
+    await copy(source, url, clock)
+    node = await opened(url, clock)
+    assert await node.tip() == await source.tip()
+    assert await everything(node) == await everything(source)
+    await node.aclose()
+
+
 async def test_a_finished_copy_leaves_nothing_beside_the_replica(
     source: MemoryStore, kept: str, clock: Clock, tmp_path: Path
 ) -> None:

@@ -202,7 +202,7 @@ class Following:
             if parts and parts[0].sequence > self.reached + 1:
                 await self._take_snapshot()
             elif parts:
-                await self._apply(parts)
+                await self._apply_or_begin_behind(parts)
                 deadline = max(deadline, loop.time() + self._address.timeout_seconds)
             elif loop.time() > deadline:
                 raise Unavailable("NATS does not give out all of the journal at the moment.")
@@ -211,6 +211,18 @@ class Following:
             if loop.time() > told + _LONG_SECONDS:
                 told = loop.time()
                 logger.info("reading the journal: %d of %d messages", self.reached, target)
+
+    async def _apply_or_begin_behind(self, parts: Sequence[Part]) -> None:
+        """Apply what follows. The journal of a log that was copied here does not begin at nothing, but at its snapshot;
+        a server that lags may still show what was removed.
+        """
+        try:
+            await self._apply(parts)
+        except Diverged:
+            is_new = self.readable.place.sequence == 0
+            if not is_new or await self.snapshots.newest(self.identity.log) is None:
+                raise
+            await self._take_snapshot()
 
     async def _take_snapshot(self) -> None:
         """The journal no longer has what follows the replica: begin with the newest snapshot instead."""
