@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -309,7 +309,7 @@ async def test_what_is_published_when_a_copy_begins_is_kept_and_the_copy_refused
     source: MemoryStore, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = await opened(url, clock)
-    real: Callable[..., object] = Stream.mark
+    real = Stream.mark
 
     async def publish_first(self: Stream, identity: Identity, copying: str) -> Standing:
         if not await everything(node):

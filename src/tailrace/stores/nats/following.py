@@ -81,6 +81,7 @@ class Following:
         self._expected = 0
         self._found: list[Result | TailraceError] = []
         self._task: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     @classmethod
     async def connect(cls, address: Address, clock: Callable[[], int]) -> Following:
@@ -135,6 +136,11 @@ class Following:
         return self._replica
 
     async def _open(self, identity: Identity) -> None:
+        """Open the replica's file. If whoever waits goes away, it is opened all the same, so that it can be closed."""
+        self._opening = asyncio.create_task(self._open_file(identity))
+        await asyncio.shield(self._opening)
+
+    async def _open_file(self, identity: Identity) -> None:
         self._replica = await Replica.open(self.folder.path, identity, self._clock)
         self.reached = self._replica.place.sequence
         self._assembly = Assembly()
@@ -144,7 +150,8 @@ class Following:
         replica, self._replica = self._replica, None
         self.reconnected()  # if this fails, the follower tries again
         if replica is not None:
-            await replica.aclose()
+            self._opening = asyncio.create_task(replica.aclose())
+            await asyncio.shield(self._opening)
         if empty:
             self.folder.clear()
         if instead is not None:
@@ -424,6 +431,8 @@ class Following:
         """Let go of everything. Reads under way are finished."""
         if self._task is not None:
             await end(self._task)
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
         self.hints.close()
         await self._servers.aclose()
         if self._replica is not None:
