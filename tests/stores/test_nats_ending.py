@@ -55,10 +55,11 @@ async def test_a_node_that_is_closed_while_its_replica_is_opened_again_lets_go_o
         store = await open_store(url)
         assert isinstance(store, NatsStore)
         following = store._following
-        reopening = asyncio.create_task(following._reopen(following.identity))
-        for _ in range(steps):
-            await asyncio.sleep(0.002)
-        reopening.cancel()
-        await asyncio.gather(reopening, return_exceptions=True)
-        await store.aclose()
+        async with following.turn:
+            reopening = asyncio.create_task(following._reopen(following.identity))
+            for _ in range(steps):
+                await asyncio.sleep(0.002)
+            reopening.cancel()
+            await asyncio.gather(reopening, return_exceptions=True)
+            await store.aclose()
     await remove(nats.url, log)
