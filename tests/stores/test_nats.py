@@ -39,7 +39,7 @@ class TestNatsStore(StoreContract):
         if "history" in request.node.name:
             assert self._logs
             asyncio.run(self._compare())
-        asyncio.run(remove(nats.url, *self._logs))
+        asyncio.run(remove(nats.url, *self._logs, *[f"{log}-snapshot" for log in self._logs]))
 
     async def make_store(self, clock: Clock) -> Store:
         self._logs.append(log_name())

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tailrace.errors import ConfigError, StoreUnusable
-from tailrace.log.archive import Archived
+from tailrace.log.archive import Archive, Archived
 from tailrace.log.schema import Schema
 from tailrace.stores.from_url import needing, open_store, scheme_of, sqlite_path, without_password
 
 _Clock = Callable[[], int]
 _T = TypeVar("_T")
+
+
+class Target(Protocol):
+    """What a log is copied to. It need not be a store yet."""
+
+    @property
+    def archive(self) -> Archive: ...
+
+    async def aclose(self) -> None:
+        """Let go of it."""
+        ...
 
 
 async def open_source(url: str, clock: _Clock) -> Archived:
@@ -23,7 +34,7 @@ async def open_source(url: str, clock: _Clock) -> Archived:
     return store
 
 
-async def open_target(url: str, clock: _Clock) -> Archived:
+async def open_target(url: str, clock: _Clock) -> Target:
     """Open a store that is to take a log, one with an unfinished copy too. Raises what `open_store` does."""
     return await _of(url, _TARGETS)(url, clock)
 
@@ -49,7 +60,7 @@ def require_different(source: str, target: str) -> None:
         raise ConfigError(f"Both URLs name the same log, {without_password(source)}: give another one to copy it to.")
 
 
-async def _sqlite_target(url: str, clock: _Clock) -> Archived:
+async def _sqlite_target(url: str, clock: _Clock) -> Target:
     from tailrace.stores.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is loaded
 
     return await SqliteStore.open(sqlite_path(url), clock=clock, unfinished=True)
@@ -61,7 +72,7 @@ async def _sqlite_schema(url: str) -> Schema:
     return schema_of_file(sqlite_path(url))
 
 
-async def _postgres_target(url: str, clock: _Clock) -> Archived:
+async def _postgres_target(url: str, clock: _Clock) -> Target:
     with needing("asyncpg", "postgres"):
         from tailrace.stores.postgres import PostgresStore  # noqa: PLC0415 - only what is used is loaded
 
@@ -75,7 +86,7 @@ async def _postgres_schema(url: str) -> Schema:
     return await schema_of_log(url)
 
 
-async def _redis_target(url: str, clock: _Clock) -> Archived:
+async def _redis_target(url: str, clock: _Clock) -> Target:
     with needing("redis", "redis"):
         from tailrace.stores.redis import RedisStore  # noqa: PLC0415 - only what is used is loaded
 
@@ -97,12 +108,28 @@ def _postgres_log(url: str) -> tuple[str, str, str]:
     return settings.dsn, settings.schema, settings.prefix
 
 
-_TARGETS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Archived]]]] = {
+async def _nats_target(url: str, clock: _Clock) -> Target:
+    with needing("nats", "nats"):
+        from tailrace.stores.nats import moving  # noqa: PLC0415 - only what is used is loaded
+
+    return await moving.open_target(url, clock)
+
+
+async def _nats_schema(url: str) -> Schema:
+    with needing("nats", "nats"):
+        from tailrace.stores.nats import moving  # noqa: PLC0415 - only what is used is loaded
+
+    return await moving.schema_of(url)
+
+
+_TARGETS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Target]]]] = {
     "sqlite": _sqlite_target,
     "postgres": _postgres_target,
     "postgresql": _postgres_target,
     "redis": _redis_target,
     "rediss": _redis_target,
+    "nats": _nats_target,
+    "tls": _nats_target,
 }
 _SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {
     "sqlite": _sqlite_schema,
@@ -110,6 +137,8 @@ _SCHEMAS: Final[Mapping[str, Callable[[str], Awaitable[Schema]]]] = {
     "postgresql": _postgres_schema,
     "redis": _redis_schema,
     "rediss": _redis_schema,
+    "nats": _nats_schema,
+    "tls": _nats_schema,
 }
 _KINDS_ALIKE: Final[Mapping[str, str]] = {"postgresql": "postgres"}
 """Schemes that mean the same as another."""

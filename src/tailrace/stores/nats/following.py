@@ -81,16 +81,23 @@ class Following:
         self._expected = 0
         self._found: list[Result | TailraceError] = []
         self._task: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
 
     @classmethod
-    async def begin(cls, address: Address, clock: Callable[[], int]) -> Following:
-        """Connect, and come level with the journal. Raises StoreUnusable or StoreLocked."""
+    async def connect(cls, address: Address, clock: Callable[[], int]) -> Following:
+        """Connect, and leave the journal alone: there may be none. Raises StoreUnusable."""
         begun: list[Following] = []
         servers = await Servers.connect(address, lambda: begun[0].reconnected() if begun else None)
         following = cls(address, servers, Folder(address.replica), clock)
         begun.append(following)
+        return following
+
+    @classmethod
+    async def begin(cls, address: Address, clock: Callable[[], int]) -> Following:
+        """Connect, and come level with the journal. Raises StoreUnusable or StoreLocked."""
+        following = await cls.connect(address, clock)
         try:
-            await following._begin()
+            await following.start()
         except BaseException as error:
             await following.aclose()
             if type(error) is Unavailable:  # not one that says more, as StoreLocked does
@@ -98,7 +105,8 @@ class Following:
             raise
         return following
 
-    async def _begin(self) -> None:
+    async def start(self) -> None:
+        """Come level with the journal, which is made if there is none, and follow it from now on."""
         try:
             standing = await self.stream.standing()
         except NoStream:
@@ -128,6 +136,11 @@ class Following:
         return self._replica
 
     async def _open(self, identity: Identity) -> None:
+        """Open the replica's file. If whoever waits goes away, it is opened all the same, so that it can be closed."""
+        self._opening = asyncio.create_task(self._open_file(identity))
+        await asyncio.shield(self._opening)
+
+    async def _open_file(self, identity: Identity) -> None:
         self._replica = await Replica.open(self.folder.path, identity, self._clock)
         self.reached = self._replica.place.sequence
         self._assembly = Assembly()
@@ -137,7 +150,8 @@ class Following:
         replica, self._replica = self._replica, None
         self.reconnected()  # if this fails, the follower tries again
         if replica is not None:
-            await replica.aclose()
+            self._opening = asyncio.create_task(replica.aclose())
+            await asyncio.shield(self._opening)
         if empty:
             self.folder.clear()
         if instead is not None:
@@ -195,7 +209,7 @@ class Following:
             if parts and parts[0].sequence > self.reached + 1:
                 await self._take_snapshot()
             elif parts:
-                await self._apply(parts)
+                await self._apply_or_begin_behind(parts)
                 deadline = max(deadline, loop.time() + self._address.timeout_seconds)
             elif loop.time() > deadline:
                 raise Unavailable("NATS does not give out all of the journal at the moment.")
@@ -204,6 +218,18 @@ class Following:
             if loop.time() > told + _LONG_SECONDS:
                 told = loop.time()
                 logger.info("reading the journal: %d of %d messages", self.reached, target)
+
+    async def _apply_or_begin_behind(self, parts: Sequence[Part]) -> None:
+        """Apply what follows. The journal of a log that was copied here does not begin at nothing, but at its snapshot;
+        a server that lags may still show what was removed.
+        """
+        try:
+            await self._apply(parts)
+        except Diverged:
+            is_new = self.readable.place.sequence == 0
+            if not is_new or await self.snapshots.newest(self.identity.log) is None:
+                raise
+            await self._take_snapshot()
 
     async def _take_snapshot(self) -> None:
         """The journal no longer has what follows the replica: begin with the newest snapshot instead."""
@@ -359,10 +385,13 @@ class Following:
 
     async def _recover(self) -> None:
         """The journal has lost records that this node had applied: read what is left, and see to a new epoch."""
-        logger.error("the journal has lost records: what is left is read again, and a new epoch begins")
         standing = await self.standing()
         if standing is None:
             raise Unavailable(_REBUILDING)
+        if standing.identity.log != self.readable.place.log:  # nothing is lost: it is another log
+            await self._reconcile(standing)
+            return
+        logger.error("the journal has lost records: what is left is read again, and a new epoch begins")
         self._lost = self._lost or _Lost((await self.readable.tip()).epoch, tuple(self._history))
         self._history.clear()
         await self._reopen(standing.identity, empty=True)
@@ -401,13 +430,24 @@ class Following:
     async def aclose(self) -> None:
         """Let go of everything. Reads under way are finished."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
         self.hints.close()
         await self._servers.aclose()
         if self._replica is not None:
             await self._replica.aclose()
         self.folder.leave()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended. Before Python 3.12, `asyncio.wait_for` forgets a cancellation that comes in the
+    same moment as what it waits for, and the driver uses it for every answer.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_AGAIN_SECONDS)
+    await asyncio.gather(task, return_exceptions=True)  # what it ended with is nobody's concern any more
 
 
 def _read(data: bytes, sequence: int) -> Record | None:

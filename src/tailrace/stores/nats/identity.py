@@ -47,13 +47,18 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 _PREFIX = "tailrace."
+_COPYING = "copying"
 
 
-def settings_of(name: str, identity: Identity) -> Settings:
-    """How the stream `name` of a log is set up."""
+def settings_of(name: str, identity: Identity, copying: str = "") -> Settings:
+    """How the stream `name` of a log is set up. While a copy is put into it (`copying`: of which log, see
+    `copying_of`), no record can be written to it.
+    """
     told = {_PREFIX + field: str(value) for field, value in msgspec.structs.asdict(identity).items()}
+    if copying:
+        told[_PREFIX + _COPYING] = copying
     return Settings(
-        subjects=[f"{name}.e.>", f"{name}.c"],
+        subjects=[subject_of_copy(name)] if copying else [f"{name}.e.>", f"{name}.c"],
         num_replicas=identity.replicas,
         storage="file",
         discard="new",
@@ -64,16 +69,26 @@ def settings_of(name: str, identity: Identity) -> Settings:
     )
 
 
+def subject_of_copy(name: str) -> str:
+    """What a stream takes while a copy is put into it."""
+    return f"{name}.copy"
+
+
+def copying_of(found: Settings) -> str:
+    """Which log is being copied into a stream, as whoever copies it has called it; nothing if none is."""
+    return found.metadata.get(_PREFIX + _COPYING, "")
+
+
 def identity_of(address: Address, found: Settings) -> Identity:
-    """Which log a stream holds. Raises StoreUnusable if it is none, or not as it was made, or not as the URL says."""
-    shown = address.shown
-    told = {name.removeprefix(_PREFIX): value for name, value in found.metadata.items() if name.startswith(_PREFIX)}
-    try:
-        identity = msgspec.convert(told | {"syncs": told.get("syncs") == "True"}, Identity, strict=False)
-    except msgspec.ValidationError:
+    """Which log a stream holds. Raises StoreUnusable if it is none, or a copy that is not finished, or not as it was
+    made, or not as the URL says.
+    """
+    shown, copying = address.shown, copying_of(found)
+    if copying:
         raise StoreUnusable(
-            f"{shown}: there is a stream {address.log!r} that is no log: choose another name."
-        ) from None
+            f"A copy into {shown} was not finished: run tailrace copy again, or remove the stream {address.log!r}."
+        )
+    identity = told_identity(address, found)
     expected = settings_of(address.log, identity)
     for field in Settings.__struct_fields__:
         is_so, was = getattr(found, field), getattr(expected, field)
@@ -82,6 +97,17 @@ def identity_of(address: Address, found: Settings) -> Identity:
     _compare(shown, "replicas", str(address.replicas or identity.replicas), str(identity.replicas))
     _compare(shown, "sync", _sync(address.syncs), _sync(identity.syncs))
     return identity
+
+
+def told_identity(address: Address, found: Settings) -> Identity:
+    """Which log a stream says that it holds, finished or not. Raises StoreUnusable if it is none."""
+    told = {name.removeprefix(_PREFIX): value for name, value in found.metadata.items() if name.startswith(_PREFIX)}
+    try:
+        return msgspec.convert(told | {"syncs": told.get("syncs") == "True"}, Identity, strict=False)
+    except msgspec.ValidationError:
+        raise StoreUnusable(
+            f"{address.shown}: there is a stream {address.log!r} that is no log: choose another name."
+        ) from None
 
 
 def _compare(shown: str, name: str, asked: str, is_so: str) -> None:

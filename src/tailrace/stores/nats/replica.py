@@ -168,6 +168,10 @@ class Replica(Reading):
             self._behind = False
             raise Behind
 
+    async def ask(self, ask: Callable[[Connection], _T]) -> _T:
+        """Ask one of the reading connections, on its thread."""
+        return await self._read(lambda reader: ask(reader.connection))
+
     async def _read(self, ask: Callable[[Reader], _T]) -> _T:
         if self._keeping is not None and not self._keeping.done():
             await asyncio.wait([self._keeping])
@@ -305,6 +309,16 @@ class Folder:
         """For a copy, while it is needed."""
         return self.path.with_name(self.path.name + "-copy")
 
+    @property
+    def filling(self) -> Path:
+        """For a log that is copied into the journal, until that is finished."""
+        return self.path.with_name(self.path.name + "-filling")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is there when the process has gone."""
+        return self._private is None
+
     def put(self, other: Path) -> None:
         """Put another file in its place."""
         self.path.with_name(self.path.name + "-wal").unlink(missing_ok=True)
@@ -335,6 +349,15 @@ def _open(path: Path, identity: Identity, moment: _Moment, clock: Callable[[], i
         opened = _Opened(path, lock, Writer(connection, ends, moment, identity.level), connection, readers, place)
         undo.pop_all()
         return opened
+
+
+def put_place(path: Path, place: Place) -> None:
+    """Make the file of a log a replica that has come so far."""
+    connection = Connection(path, "mode=rw")
+    try:
+        _begun(connection, place)
+    finally:
+        connection.close()
 
 
 def _begun(connection: Connection, birth: Place) -> Place:

@@ -18,7 +18,9 @@ from tailrace.errors import StoreClosed, TailraceError, Unavailable
 from tailrace.log.log import wall_ms
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo, TopicView
 from tailrace.stores.nats.address import Address, parse
-from tailrace.stores.nats.following import Following
+from tailrace.stores.nats.archiving import NatsArchive
+from tailrace.stores.nats.filling import Filling
+from tailrace.stores.nats.following import Following, end
 from tailrace.stores.nats.journal import Append, Command, Configure, Record, Sweep, Touch
 from tailrace.stores.nats.replica import Behind, Result
 from tailrace.stores.nats.servers import Moved, Unsure
@@ -48,6 +50,8 @@ class NatsStore:
         self._closing: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
         self._shortening = asyncio.create_task(keep_short(following))
+        self._filling = Filling(address, following, clock)
+        self._archive = NatsArchive(following, self._filling)
         self._under_way: set[asyncio.Task[object]] = set()
         self.capabilities: Capabilities = _capabilities(following)
         """See `Store.capabilities`."""
@@ -59,6 +63,11 @@ class NatsStore:
         Raises StoreUnusable, with nothing created, or StoreLocked if another process has the replica's file open.
         """
         return cls(address, await Following.begin(address, clock), clock)
+
+    @property
+    def archive(self) -> NatsArchive:
+        """The whole log, to be copied: see `Archive`."""
+        return self._archive
 
     # ---- writing ------------------------------------------------------------------------------------------
 
@@ -225,10 +234,10 @@ class NatsStore:
     async def _close(self) -> None:
         if self._under_way:
             await asyncio.wait(self._under_way)
-        self._shortening.cancel()
-        await asyncio.gather(self._shortening, return_exceptions=True)
+        await end(self._shortening)
         if self._purging is not None:
             await self._purging
+        await self._filling.aclose()
         await self._following.aclose()
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from nats.aio.msg import Msg
 
 from tailrace.errors import StoreUnusable, Unavailable
 from tailrace.stores.nats.address import Address
-from tailrace.stores.nats.identity import Identity, identity_of, settings_of
-from tailrace.stores.nats.journal import FORMAT, Part, split
-from tailrace.stores.nats.servers import Servers
+from tailrace.stores.nats.identity import (
+    Identity,
+    copying_of,
+    identity_of,
+    settings_of,
+    subject_of_copy,
+    told_identity,
+)
+from tailrace.stores.nats.journal import FORMAT, Part, Record, encode, split
+from tailrace.stores.nats.servers import Answer, Servers, State
 
 _NO_STREAM: Final = 10059
 """JetStream's code."""
@@ -41,6 +48,13 @@ class Standing(msgspec.Struct, frozen=True):
     size: int
 
 
+class Unfinished(NamedTuple):
+    """A copy that is put into a stream: what will be a log, and of which log it is (`copying_of`)."""
+
+    standing: Standing
+    source: str
+
+
 class Stream:
     """The stream of one log."""
 
@@ -51,29 +65,66 @@ class Stream:
 
     async def begin(self, identity: Identity) -> Standing:
         """Make the stream. If somebody else makes it at the same time, theirs counts. Raises StoreUnusable."""
-        log = self._address.log
-        asked = msgspec.structs.asdict(settings_of(log, identity)) | {
-            "name": log,
-            "duplicate_window": _DUPLICATES_NS,
-            "compression": "s2",  # the names of fields are in every record
-            "republish": {"src": ">", "dest": f"{log}.r.>"},
-        }
-        answer = await self._servers.ask(f"STREAM.CREATE.{log}", asked)
+        answer = await self._servers.ask(f"STREAM.CREATE.{self._address.log}", self._set_up(identity))
         if answer.error is not None:
             with suppress(NoStream):
                 return await self.standing()
             raise StoreUnusable(f"{self._address.shown} did not take the log: {answer.error.description}.")
         return await self.standing()
 
+    def _set_up(self, identity: Identity, copying: str = "") -> Mapping[str, object]:
+        log = self._address.log
+        return msgspec.structs.asdict(settings_of(log, identity, copying)) | {
+            "name": log,
+            "duplicate_window": _DUPLICATES_NS,
+            "compression": "s2",  # the names of fields are in every record
+            "republish": {"src": ">", "dest": f"{log}.r.>"},
+        }
+
     async def standing(self) -> Standing:
         """The stream as its leader has it. Raises NoStream, StoreUnusable or Unavailable."""
+        answer = await self._info()
+        return _standing(identity_of(self._address, answer.config), answer.state)
+
+    async def _info(self) -> Answer:
         answer = await self._servers.ask(f"STREAM.INFO.{self._address.log}")
         if answer.error is not None:
             if answer.error.err_code == _NO_STREAM:
                 raise NoStream
             raise Unavailable(f"NATS does not tell of the log: {answer.error.description}.")
-        identity, state = identity_of(self._address, answer.config), answer.state
-        return Standing(identity, state.first_seq, state.last_seq, state.bytes)
+        return answer
+
+    # ---- while a copy is put into it --------------------------------------------------------------------------
+
+    async def unfinished(self) -> Unfinished | None:
+        """The copy that is put into the stream; None if none is. Raises NoStream, StoreUnusable or Unavailable."""
+        answer = await self._info()
+        copying = copying_of(answer.config)
+        return Unfinished(_told(self._address, answer), copying) if copying else None
+
+    async def mark(self, identity: Identity, copying: str) -> Standing:
+        """Make the stream, or change it, so that it takes no records and cannot be opened until `unmark`.
+
+        Raises StoreUnusable or Unavailable.
+        """
+        asked, log = self._set_up(identity, copying), self._address.log
+        made = await self._servers.ask(f"STREAM.CREATE.{log}", asked)
+        answer = made if made.error is None else await self._servers.ask(f"STREAM.UPDATE.{log}", asked)
+        if answer.error is not None:
+            why = made.error if made.error and answer.error.err_code == _NO_STREAM else answer.error
+            raise StoreUnusable(f"{self._address.shown} does not take a copy: {why.description}.")
+        return _told(self._address, answer)
+
+    async def unmark(self, identity: Identity) -> Standing:
+        """From this moment on it is a log like any other. Raises Unavailable."""
+        answer = await self._servers.ask(f"STREAM.UPDATE.{self._address.log}", self._set_up(identity))
+        if answer.error is not None:
+            raise Unavailable(f"NATS does not finish the copy: {answer.error.description}.")
+        return _told(self._address, answer)
+
+    async def write_first(self, record: Record, expected: int) -> int:
+        """Write a record while a copy is put into the stream; see `write`."""
+        return await self.write(subject_of_copy(self._address.log), encode(record), expected, record.node)
 
     async def listen(self, arrived: Callable[[Part], None], wanted: Callable[[str], None]) -> None:
         """From now on hand over what is written, as it is written, and which nodes ask for their turn. Both are hints,
@@ -122,6 +173,14 @@ class Stream:
         answer = await self._servers.ask(f"STREAM.PURGE.{self._address.log}", {"seq": through + 1})
         if answer.error is not None:
             raise Unavailable(f"NATS does not shorten the journal: {answer.error.description}.")
+
+
+def _standing(identity: Identity, state: State) -> Standing:
+    return Standing(identity, state.first_seq, state.last_seq, state.bytes)
+
+
+def _told(address: Address, answer: Answer) -> Standing:
+    return _standing(told_identity(address, answer.config), answer.state)
 
 
 def _part_of(message: Msg) -> Part:

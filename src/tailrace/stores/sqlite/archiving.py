@@ -56,9 +56,11 @@ class SqliteArchive:
 
     keeps_positions: Final = True
 
-    def __init__(self, read: Reads, write: Writes) -> None:
+    def __init__(self, read: Reads, write: Writes, offered: Sequence[Durability] = LEVELS) -> None:
+        """`offered`: what the log's appends will be able to reach, if it is not the file that decides."""
         self._read = read
         self._write = write
+        self._offered = offered
         self._names: Mapping[int, str] = {}
         self._owners: dict[str, int] = {}
 
@@ -122,7 +124,7 @@ class SqliteArchive:
 
     async def put_states(self, states: Sequence[TopicState]) -> None:
         """See `Archive.put_states`."""
-        require_reachable(states, LEVELS)
+        require_reachable(states, self._offered)
         self._owners.clear()
         await self._write(lambda connection: _put_states(connection, states), "written")
 

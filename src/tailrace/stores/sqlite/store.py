@@ -43,11 +43,17 @@ class _Opened(NamedTuple):
 class SqliteStore(Reading):
     """A log in one file. Make it with `SqliteStore.open`; it belongs to the event loop it was opened in."""
 
-    def __init__(self, opened: _Opened, writing: ThreadPoolExecutor, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        opened: _Opened,
+        writing: ThreadPoolExecutor,
+        clock: Callable[[], int],
+        offered: Sequence[Durability] = LEVELS,
+    ) -> None:
         super().__init__(opened.readers, clock)
         self._opened = opened
         self._writing = writing
-        self._archive = SqliteArchive(self._read_raw, self._write_raw)
+        self._archive = SqliteArchive(self._read_raw, self._write_raw, offered)
         self._purging = False
         self._purge_later()
 
@@ -58,10 +64,18 @@ class SqliteStore(Reading):
         return await self._write(self._opened.writer.lend, ask, level)
 
     @classmethod
-    async def open(cls, path: Path, *, clock: Callable[[], int] = wall_ms, unfinished: bool = False) -> SqliteStore:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        clock: Callable[[], int] = wall_ms,
+        unfinished: bool = False,
+        offered: Sequence[Durability] = LEVELS,
+    ) -> SqliteStore:
         """Open the log in a file, or begin one there. `clock` in milliseconds since 1970.
 
-        A file with an unfinished copy is refused, unless it is opened (`unfinished`) to be filled by its `archive`.
+        A file with an unfinished copy is refused, unless it is opened (`unfinished`) to be filled by its `archive`;
+        `offered`: what the log can reach that it is filled for, if that is not the file's.
 
         Raises StoreUnusable if the file is not a log, is damaged or newer than this program (it is left as it is), or
         cannot be opened; StoreLocked if another process has it open; StoreFull.
@@ -72,7 +86,7 @@ class SqliteStore(Reading):
         except BaseException:
             writing.shutdown(wait=False)
             raise
-        return cls(opened, writing, clock)
+        return cls(opened, writing, clock, offered)
 
     @property
     def capabilities(self) -> Capabilities:
