@@ -36,6 +36,12 @@ _IDS: Final = 1_000
 _PAUSE_LEAST: Final = 0.02
 _PAUSE_MOST: Final = 0.5
 """Seconds between two tries to hear what came of a batch."""
+_PAUSE_TURN: Final = 0.002
+"""Seconds before a node tries again that waits for another's turn to end."""
+_PATIENT: Final = 5
+"""Attempts in vain after which a node asks the others to wait for it."""
+_TURN_MS: Final = 250
+"""How long they wait at most: a node that has died must not hold up the others."""
 _BUSY: Final = "Other nodes change what this depends on, again and again: try again in a moment."
 _NOTHING: Final = Told([], [], [])
 
@@ -84,7 +90,9 @@ class Writer:
     async def append(self, entries: Sequence[Entry]) -> Appended:
         """See `Store.append`."""
         self._facts.begin()
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt >= _PATIENT:  # others are faster, again and again
+                await self._connection.run("turn", self.node, _TURN_MS)
             now = max(self._clock(), self._facts.head.recorded_at)
             try:
                 await self._learn(entries, now)
@@ -217,7 +225,12 @@ class Writer:
         end, pause = loop.time() + self._connection.settings.timeout, _PAUSE_LEAST
         while True:
             try:
-                return await self._connection.run("apply", *arguments)
+                reply = await self._connection.run("apply", *arguments)
+                if reply[0] != b"wait":
+                    return reply
+                if loop.time() >= end:
+                    raise Unavailable(_BUSY)
+                pause = _PAUSE_TURN
             except Unanswered:
                 if loop.time() >= end:
                     self._facts.forget()

@@ -11,6 +11,10 @@ if known then
   if known[1] >= q.number then return { 'late' } end
 end
 
+-- Another node was behind too often, and has asked for its turn.
+local turn = call('GET', P .. 'turn')
+if turn and turn ~= q.node then return { 'wait' } end
+
 local at = call('HMGET', P .. 'head', 'epoch', 'last', 'recorded', 'swept', 'run')
 if not at[1] or at[5] ~= run_id() then return { 'moved' } end
 local epoch, base, recorded, swept = tonumber(at[1]), tonumber(at[2]), tonumber(at[3]), tonumber(at[4])
@@ -106,6 +110,7 @@ for _, memory in ipairs(q.memories) do
 end
 
 call('HSET', P .. 'nodes', q.node, cmsgpack.pack({ q.number, 'done', base, recorded, tails, q.now }))
+if turn then call('DEL', P .. 'turn') end
 if q.taken > 0 then
   local asked = q.sharded and 'SHARDNUMSUB' or 'NUMSUB'
   local listening = q.cluster and not q.sharded and LAST or call('PUBSUB', asked, P .. 'hints')[2]
