@@ -129,6 +129,10 @@ class PostgresStore:
         self._require_open()
         return await self._writer.configure(topic, config)
 
+    async def begin_epoch(self) -> None:
+        """See `Restored.begin_epoch`."""
+        await self._writer.begin_epoch()
+
     async def touch(self, topics: Mapping[str, int]) -> None:
         """See `Store.touch`."""
         self._require_open()

@@ -220,6 +220,14 @@ class Writer:
         self._seen = max(self._seen, tip)
         return tip
 
+    async def begin_epoch(self) -> None:
+        """End the epoch with the log as it is, and begin another."""
+        async with self._turnstile:
+            connection = await self._ready()
+            server = await connection.one(str, self._statements["server"])
+            await begin_epoch(connection, self._statements, server, lambda *_: True)
+            self._forget()
+
     # ---- connections, lost and found ----------------------------------------------------------------------
 
     async def _ready(self) -> Connection:

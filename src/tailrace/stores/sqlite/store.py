@@ -117,6 +117,12 @@ class SqliteStore(Reading):
         """See `Store.configure`."""
         return await self._write(self._opened.writer.configure, topic, config)
 
+    async def begin_epoch(self) -> None:
+        """See `Restored.begin_epoch`."""
+        tip = await self.tip()
+        epoch = max(tip.epoch + 1, self._clock() // 1000)
+        await self._write(self._opened.writer.raise_epoch, epoch, None)
+
     async def touch(self, topics: Mapping[str, int]) -> None:
         """See `Store.touch`."""
         await self._write(self._opened.writer.touch, topics)
