@@ -128,7 +128,8 @@ class Client(threading.Thread):
         if answer is not None and answer.status < 500:
             operation.ended = time.monotonic()
             _read(operation, answer)
-            self._epoch = str(answer.body.get("last") or self._epoch).partition("-")[0]
+            told = answer.body.get("last") or answer.body.get("position")
+            self._epoch = str(told or self._epoch).partition("-")[0]
         return operation
 
     def _send(self, method: str, path: str, body: object, headers: dict[str, str]) -> Answer | None:
