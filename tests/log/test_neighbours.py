@@ -47,10 +47,18 @@ def store() -> SharedStore:
 
 
 @pytest.fixture
-async def log(store: SharedStore) -> AsyncIterator[Log]:
+async def quiet(store: SharedStore) -> AsyncIterator[Log]:
+    """A log that nobody reads live."""
     opened = await Log.open(store, LogLimits(recheck_seconds=600))
     yield opened
     await opened.aclose()
+
+
+@pytest.fixture
+async def log(quiet: Log) -> AsyncIterator[Log]:
+    """The same with a reader, for whom it keeps up."""
+    with quiet.wakeup.interest(Selection(["read/live"])):
+        yield quiet
 
 
 def entry(topic: str, *data: int, **rules: object) -> Entry:
@@ -160,3 +168,19 @@ async def test_another_epoch_is_taken_as_it_comes(store: SharedStore, log: Log) 
     batch = await store.elsewhere(entry("a", 1))
     log._neighbours.take(batch._replace(epoch=2))
     assert log.tail.tip == Cursor(2, batch.last)
+
+
+async def test_nothing_is_fetched_when_nobody_reads(store: SharedStore, quiet: Log) -> None:
+    await store.elsewhere(entry("other", 1))
+    receipt = await quiet.publish(entry("a", 2))
+    assert (store.reads, quiet.tail.last) == (0, receipt.last)
+    page = await anext(quiet.follow(Selection(), START))
+    assert [event.data for event in page.events] == [b"1", b"2"]
+
+
+async def test_a_hint_of_an_end_that_was_lost_since_changes_nothing(store: SharedStore, log: Log) -> None:
+    await log.publish(entry("a", 1))
+    log._neighbours.look(1_000)
+    await until(lambda: log._neighbours._looking is None)
+    receipt = await log.publish(entry("a", 2))
+    assert (log.tail.last, shown(log)) == (receipt.last, [b"1", b"2"])

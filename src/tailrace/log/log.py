@@ -73,7 +73,7 @@ class Log:
         self.readers_ended: bool = False
         """Whether followers have come to their end."""
         self._batcher = Batcher(self._commit, limits)
-        self._neighbours = Neighbours(guarded, self.tail, self._show, self._restart)
+        self._neighbours = Neighbours(guarded, self.tail, self._show, self._restart, lambda: self.wakeup.watchers > 0)
         self.breaker.on_change(self._store_changed)
         self._touching = Touching(guarded, limits.touch_seconds, clock)
         self._tasks: list[asyncio.Task[None]] = []
@@ -196,8 +196,10 @@ class Log:
         async for hint in self.store.hints():
             if hint.appended is not None:
                 self._neighbours.take(hint.appended)
-            else:
+            elif self.wakeup.watchers:
                 self._neighbours.look(hint.last)
+            else:
+                await self._catch_up()
 
     async def _recheck(self) -> None:
         while True:
@@ -223,7 +225,7 @@ class Log:
             await asyncio.sleep(patience)
         if self._batcher.busy:  # our own commit may be what is new, and shows what others wrote when it ends
             return
-        if tip.epoch != self.tail.epoch:
+        if tip.epoch != self.tail.epoch or (tip > self.tail.tip and not self.wakeup.watchers):
             self._restart(tip)
         else:
             self._neighbours.look(tip.position)

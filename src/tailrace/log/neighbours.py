@@ -32,15 +32,23 @@ WAITING: Final = 256
 
 
 class Neighbours:
-    """`show` pushes what follows the tail and wakes its readers; `restart` starts the tail anew at a cursor."""
+    """`show` pushes what follows the tail and wakes its readers; `restart` starts the tail anew at a cursor. `watched`:
+    whether anybody reads live here; if not, nothing is fetched for them.
+    """
 
     def __init__(
-        self, store: Store, tail: Tail, show: Callable[[Appended], None], restart: Callable[[Cursor], None]
+        self,
+        store: Store,
+        tail: Tail,
+        show: Callable[[Appended], None],
+        restart: Callable[[Cursor], None],
+        watched: Callable[[], bool],
     ) -> None:
         self._store = store
         self._tail = tail
         self._show = show
         self._restart = restart
+        self._watched = watched
         self._waiting: dict[int, Appended] = {}
         self._upto: int = 0
         self._looking: asyncio.Task[None] | None = None
@@ -57,6 +65,9 @@ class Neighbours:
                 tail.divert(topic, position)
             return
         if appended.previous > tail.last:
+            if not self._watched():
+                self._restart(Cursor(appended.epoch, appended.last))
+                return
             self._waiting[appended.previous] = appended
             self.look(appended.previous)
             return
@@ -80,7 +91,7 @@ class Neighbours:
                 if self._tail.tip != before:
                     continue  # it came another way
                 if looks > LOOKS or len(self._waiting) > WAITING or not _contiguous(page, before):
-                    self._start_anew(page)
+                    await self._start_anew()
                 else:
                     self.take(Appended(before.epoch, before.position, page.last.position, (), page.events, ()))
         except TailraceError as error:  # looked for again at the next hint, or by the recheck
@@ -88,10 +99,13 @@ class Neighbours:
         finally:
             self._looking = None
 
-    def _start_anew(self, page: Page) -> None:
-        last = max([self._upto, page.last.position, *[waiting.last for waiting in self._waiting.values()]])
+    async def _start_anew(self) -> None:
+        """At the log's end as it is: a hint may have been of an end that was lost since."""
+        tip = await self._store.tip()
         self._waiting.clear()
-        self._restart(Cursor(page.last.epoch, last))
+        self._upto = tip.position
+        if tip > self._tail.tip:
+            self._restart(tip)
 
     async def settle(self, upto: int) -> bool:
         """Wait for the look that is under way; whether the tail has come to a position.
