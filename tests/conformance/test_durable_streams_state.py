@@ -21,6 +21,8 @@ NOT_TAKEN: list[object] = [
     {"type": "user"},
     {"type": "user", "key": "1", "value": "no object", "headers": {"operation": "insert"}},
 ]
+RESTARTS = 2
+"""The client takes three streams in a row that ended within a second for a proxy that holds them back, and gives up."""
 
 
 def change(operation: str, kind: str, key: str, value: Row | None = None) -> Row:
@@ -79,13 +81,14 @@ def test_live_queries_stay_right_across_restarts(server: Server, path: str, live
     with follow(server, path, live) as program:
         shown = Database(program)
         server.append(path, inserted(USERS[0]))
-        for number in range(3):
+        for number in range(RESTARTS):
             server.append(path, ordered(2 * number, "ann"))
             shown.wait(totals=[{"id": "ann", "orders": 2 * number + 1}])
             server.restart(how)
             server.append(path, ordered(2 * number + 1, "ann"))
             shown.wait(totals=[{"id": "ann", "orders": 2 * number + 2}])
-        shown.wait(names=[{"id": f"o{number}", "name": "Ann"} for number in range(6)], adults=[{"id": "ann"}])
+        orders = range(2 * RESTARTS)
+        shown.wait(names=[{"id": f"o{number}", "name": "Ann"} for number in orders], adults=[{"id": "ann"}])
         assert not program.said("error")
 
 
