@@ -16,6 +16,7 @@ from tailrace import EventLog, current_work
 pytestmark = pytest.mark.anyio
 
 MOST_TURNS = 300
+TURNS = [0, 1, 2, 4, 8, 16, 32, 64, 128, None]
 numbers = count()
 
 
@@ -94,9 +95,9 @@ async def cancelled_after(turns: int, operation: Awaitable[object]) -> bool:
 
 @coroutine
 def cancelling_itself(
-    wait: int, late: bool, operation: Coroutine[object, object, object]
+    operation: Coroutine[object, object, object], wait: int, turns: int | None, reached: list[int]
 ) -> Generator[object, object, None]:
-    """Go through `operation`, and cancel the task it runs in at one of its waits, as that begins or (late) ends."""
+    """Go through `operation`; see `cancelled_at`. `reached` gets the wait, if it came so far."""
     task = asyncio.current_task()
     assert task is not None
     step: Callable[[], object] = partial(operation.send, None)
@@ -105,23 +106,36 @@ def cancelling_itself(
             waiting_for = step()
         except StopIteration:
             return
-        if waits == wait and late and isinstance(waiting_for, asyncio.Future):
-            waiting_for.add_done_callback(lambda _: task.cancel())
-        elif waits == wait:
-            task.cancel()
+        if waits == wait:
+            reached.append(wait)
+            if turns is None and isinstance(waiting_for, asyncio.Future):
+                waiting_for.add_done_callback(lambda _: task.cancel())
+            else:
+                cancel_in(turns or 0, task)
         try:
             step = partial(operation.send, (yield waiting_for))
         except BaseException as error:  # noqa: BLE001 - it is thrown where it belongs
             step = partial(operation.throw, error)
 
 
-async def cancelled_at(wait: int, late: bool, operation: Coroutine[object, object, object]) -> bool:
-    """Cancel `operation` at that one of its waits, counted from 0; False: it came to its end before."""
-    task = asyncio.ensure_future(cancelling_itself(wait, late, operation))
+def cancel_in(turns: int, task: asyncio.Task[object]) -> None:
+    """Cancel a task after so many turns of the event loop."""
+    if turns:
+        asyncio.get_running_loop().call_soon(cancel_in, turns - 1, task)
+    else:
+        task.cancel()
+
+
+async def cancelled_at(wait: int, turns: int | None, operation: Coroutine[object, object, object]) -> bool | None:
+    """Cancel `operation` at that one of its waits, counted from 0: as it begins, some turns of the loop later (what it
+    waits for may be waiting too), or, with None, as it ends. Whether that was in time; None: it never came so far.
+    """
+    reached: list[int] = []
+    task = asyncio.ensure_future(cancelling_itself(operation, wait, turns, reached))
     await asyncio.wait({task})
     if not task.cancelled() and (error := task.exception()) is not None:
         raise error
-    return task.cancelling() > 0
+    return task.cancelled() if reached else None
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -147,14 +161,17 @@ async def test_cancelling_at_every_turn_leaves_nothing_behind(
         assert (await log.publish("after", 1)).count == 1
 
 
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("turns", TURNS)
 @pytest.mark.parametrize("shared", [False, True])
-async def test_opening_that_is_cancelled_leaves_the_file_free(shared: bool, late: bool, tmp_path: Path) -> None:
+async def test_opening_that_is_cancelled_leaves_the_file_free(shared: bool, turns: int | None, tmp_path: Path) -> None:
     log = EventLog(f"sqlite:///{tmp_path}/log.db", shared=shared)
     before = asyncio.all_tasks()
     for wait in count():
-        if not await cancelled_at(wait, late, log.open()):
+        cancelled = await cancelled_at(wait, turns, log.open())
+        if cancelled is None:
             break
+        if not cancelled:  # it is open
+            await log.aclose()
         await until(lambda: asyncio.all_tasks() <= before)
         async with log:
             assert (await log.publish("a", wait)).count == 1
@@ -163,18 +180,18 @@ async def test_opening_that_is_cancelled_leaves_the_file_free(shared: bool, late
     assert wait > 0, "nothing was cancelled"
 
 
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("turns", TURNS)
 @pytest.mark.parametrize("shared", [False, True])
-async def test_closing_that_is_cancelled_can_be_done_again(shared: bool, late: bool, tmp_path: Path) -> None:
+async def test_closing_that_is_cancelled_can_be_done_again(shared: bool, turns: int | None, tmp_path: Path) -> None:
     log = EventLog(f"sqlite:///{tmp_path}/log.db", shared=shared)
     before = asyncio.all_tasks()
     for wait in count():
         await log.open()
         await log.publish("a", wait)
-        cancelled = await cancelled_at(wait, late, log.aclose())
+        cancelled = await cancelled_at(wait, turns, log.aclose())
         await log.aclose()
         await until(lambda: asyncio.all_tasks() <= before)
-        if not cancelled:
+        if cancelled is None:
             break
     async with log:
         assert len((await log.read("a", limit=1000)).events) == wait + 1
