@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -123,10 +124,10 @@ async def hop(url: str) -> dict[str, float]:
 
 
 def subscribers(url: str, folder: Path) -> dict[str, float]:
-    """1,000 streams behind a balancer of two nodes, one topic."""
+    """1,000 streams at two nodes in turn, one topic; publishes come through a balancer."""
     with running_nodes(folder, url, 2) as nodes, Balancer(folder / "balancer", nodes) as balancer:
-        place = Place("127.0.0.1", balancer.port)
-        figures = run(tailrace(place), Load(streams=STREAMS, publishers=PUBLISHERS, rate=RATE, seconds=SECONDS))
+        target = replace(tailrace(Place("127.0.0.1", balancer.port)), stream_ports=tuple([node.port for node in nodes]))
+        figures = run(target, Load(streams=STREAMS, publishers=PUBLISHERS, rate=RATE, seconds=SECONDS))
     return {
         "deliveries": figures.deliveries,
         "missing": figures.missing,

@@ -50,6 +50,14 @@ def test_more_streams_than_are_looked_into_are_counted() -> None:
     assert figures.checked == 8
 
 
+def test_streams_may_be_elsewhere_than_what_is_published() -> None:
+    with relaying() as relay, relaying() as other:
+        at = relay.target()
+        figures = run(replace(at, stream_ports=(other.target().port, at.port)), Load(streams=4, seconds=SHORT))
+    assert figures.published > 0
+    assert figures.deliveries == figures.published * 2  # the other one has nothing to tell
+
+
 def test_events_are_paced() -> None:
     with relaying() as relay:
         figures = run(relay.target(), Load(streams=1, publishers=2, rate=20, seconds=0.5))

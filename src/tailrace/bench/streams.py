@@ -120,7 +120,7 @@ class Streams:
         return stream
 
     def _ask(self, number: int, *, lagging: bool) -> socket.socket:
-        host, port = self._target.host, self._target.port
+        host, port = self._target.host, self._target.port_of(number)
         connected = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
             connected.settimeout(OPEN_SECONDS)

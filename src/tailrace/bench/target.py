@@ -42,10 +42,16 @@ class Target:
     """One byte that occurs once in every delivery."""
     pids: tuple[int, ...] = ()
     """The server's processes, if they are on this machine; their children are found."""
+    stream_ports: tuple[int, ...] = ()
+    """Where streams are opened, in turn, if not at `port`: several servers of one log."""
 
     def __post_init__(self) -> None:
         assert len(self.marker) == 1, "one byte, so that no read can cut it in two"
         assert self.topics >= 1
+
+    def port_of(self, stream: int) -> int:
+        """Where stream n is opened."""
+        return self.stream_ports[stream % len(self.stream_ports)] if self.stream_ports else self.port
 
     def followed(self, stream: int) -> int | None:
         """The topic that stream n follows, None if it hears nothing."""
