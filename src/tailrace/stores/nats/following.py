@@ -20,10 +20,11 @@ from tailrace.errors import StoreUnusable, TailraceError, Unavailable
 from tailrace.log.store import Appended, Hint
 from tailrace.stores.nats.address import Address
 from tailrace.stores.nats.arrivals import Arrivals
+from tailrace.stores.nats.folder import Folder
 from tailrace.stores.nats.hints import Hints
 from tailrace.stores.nats.identity import Identity
 from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, encode, subject_of
-from tailrace.stores.nats.replica import Diverged, Folder, Replica, Result
+from tailrace.stores.nats.replica import Diverged, Replica, Result
 from tailrace.stores.nats.servers import Moved, Servers, Unsure
 from tailrace.stores.nats.snapshots import Snapshots
 from tailrace.stores.nats.stream import NoStream, Standing, Stream

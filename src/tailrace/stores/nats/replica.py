@@ -11,9 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -290,46 +289,6 @@ class Replica(Reading):
             self._opened.writer.close()
         finally:
             self._opened.lock.release()
-
-
-class Folder:
-    """Where a node's replica stands: in a file that is kept, or in a private folder that goes with the process."""
-
-    def __init__(self, kept: Path | None) -> None:
-        self._private = None if kept else TemporaryDirectory(prefix="tailrace-")
-        self.path: Path = kept or Path(self._private.name if self._private else "") / "replica.db"
-
-    def clear(self) -> None:
-        """Remove the file, so that a new one is begun."""
-        for end in ("", "-wal", "-shm", "-copy"):
-            self.path.with_name(self.path.name + end).unlink(missing_ok=True)
-
-    @property
-    def copy(self) -> Path:
-        """For a copy, while it is needed."""
-        return self.path.with_name(self.path.name + "-copy")
-
-    @property
-    def filling(self) -> Path:
-        """For a log that is copied into the journal, until that is finished."""
-        return self.path.with_name(self.path.name + "-filling")
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether it is there when the process has gone."""
-        return self._private is None
-
-    def put(self, other: Path) -> None:
-        """Put another file in its place."""
-        self.path.with_name(self.path.name + "-wal").unlink(missing_ok=True)
-        self.path.with_name(self.path.name + "-shm").unlink(missing_ok=True)
-        other.replace(self.path)
-
-    def leave(self) -> None:
-        """Remove what is not kept."""
-        if self._private is not None:
-            with suppress(OSError):
-                self._private.cleanup()
 
 
 def _open(path: Path, identity: Identity, moment: _Moment, clock: Callable[[], int]) -> _Opened:
