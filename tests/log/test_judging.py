@@ -6,19 +6,15 @@ import pytest
 
 from tailrace.core.condition import Judgement
 from tailrace.core.position import Cursor
-from tailrace.core.producer import Verdict
-from tailrace.core.retention import Durability, TopicConfig
+from tailrace.core.retention import Durability
 from tailrace.errors import (
     ConditionFailed,
     ConditionUnknowable,
     InvalidCursor,
-    ProducerGap,
-    StaleProducer,
-    TailraceError,
     Unsupported,
 )
-from tailrace.log.judging import is_remembered, is_repeated, reached, require_condition, require_cursor, resolve
-from tailrace.testing.cases import CONDITION_CASES, PRODUCER_CASES, ConditionCase, ProducerCase
+from tailrace.log.judging import reached, require_condition, require_cursor, resolve
+from tailrace.testing.cases import CONDITION_CASES, ConditionCase
 
 TIP = Cursor(3, 100)
 ENDS = {1: 40, 2: 60}
@@ -47,13 +43,6 @@ def test_a_level_beyond_the_store_is_unsupported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("age", "window", "remembered"), [(0, 1, True), (999, 1, True), (1000, 1, False), (0, 0, False)]
-)
-def test_a_memory_lasts_for_less_than_the_window(age: int, window: float, remembered: bool) -> None:
-    assert is_remembered(5000, 5000 + age, TopicConfig(dedupe_window_seconds=window)) is remembered
-
-
-@pytest.mark.parametrize(
     ("cursor", "expected"),
     [
         (Cursor(3, 100), (100, None)),
@@ -75,23 +64,6 @@ def test_a_conditions_cursor_must_be_good() -> None:
     for cursor in (Cursor(3, 101), Cursor(2, 61), Cursor(4, 1)):
         with pytest.raises(InvalidCursor, match="read again first"):
             require_cursor(cursor, TIP, ENDS)
-
-
-@pytest.mark.parametrize("case", PRODUCER_CASES, ids=str)
-def test_a_producers_claim_is_answered_as_judged(case: ProducerCase) -> None:
-    answers: dict[Verdict, bool] = {Verdict.ACCEPT: False, Verdict.DUPLICATE: True}
-    refusals: dict[Verdict, type[TailraceError]] = {Verdict.GAP: ProducerGap, Verdict.STALE: StaleProducer}
-    if case.verdict in answers:
-        assert is_repeated(case.state, case.claim) is answers[case.verdict]
-        return
-    with pytest.raises(refusals[case.verdict]) as caught:
-        is_repeated(case.state, case.claim)
-    if case.verdict is Verdict.GAP:
-        known = None if case.state is None else case.state.epoch
-        assert caught.value.extra == {"expected": case.expected, "received": case.claim.sequence, "epoch": known}
-    else:
-        assert case.state is not None
-        assert caught.value.extra == {"epoch": case.state.epoch}
 
 
 @pytest.mark.parametrize("case", CONDITION_CASES, ids=str)

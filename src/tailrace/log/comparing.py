@@ -18,7 +18,7 @@ from tailrace.core.event import Event
 from tailrace.core.retention import TopicConfig
 from tailrace.errors import CopyFailed
 from tailrace.log.archive import Archive, Head, KnownId, KnownKey, KnownProducer, Memory, TopicState
-from tailrace.log.judging import is_remembered
+from tailrace.log.repetition import is_remembered
 
 PAGE_EVENTS: Final = 5_000
 """Events that are moved or compared at a time (PAGE_BYTES bounds them too)."""

@@ -1,18 +1,17 @@
 """What the pure rules' verdicts mean to a publisher: the errors and receipts that every store answers with.
 
-The rules are `core/producer.py` and `core/condition.py`; a store finds the facts, inside the step that stores, and
-asks here. Kept in one place so that no two stores can answer the same entry differently.
+A store finds the facts, inside the step that stores, and asks here and in `repetition.py`. Kept in one place so that no
+two stores can answer the same entry differently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tailrace.core import condition, producer
+from tailrace.core import condition
 from tailrace.core.condition import Judgement
-from tailrace.core.event import media_type
+from tailrace.core.event import Draft, media_type
 from tailrace.core.position import Cursor
-from tailrace.core.producer import Producer, ProducerState, Verdict
 from tailrace.core.retention import DURABILITY_ORDER, Durability, TopicConfig
 from tailrace.errors import (
     ConditionFailed,
@@ -20,9 +19,7 @@ from tailrace.errors import (
     ContentTypeConflict,
     InvalidCursor,
     InvalidFork,
-    ProducerGap,
     SequenceConflict,
-    StaleProducer,
     TopicClosed,
     TopicExists,
     TopicGone,
@@ -71,11 +68,6 @@ def new_topics(
     return new
 
 
-def is_remembered(recorded_at: int, now: int, config: TopicConfig) -> bool:
-    """Whether what was recorded at `recorded_at` lies within a topic's window: less than the window ago."""
-    return now - recorded_at < config.dedupe_window_seconds * 1000
-
-
 def resolve(cursor: Cursor, tip: Cursor, ends: Mapping[int, int]) -> tuple[int, GapReason | None]:
     """The position after which a cursor's reader goes on, and why, if that is not where the cursor stands.
 
@@ -114,6 +106,13 @@ def fork_position(fork: Fork, tail: int, removed_through: int) -> int:
     return position
 
 
+def require_open(drafts: Sequence[Draft], shut: Callable[[str], TopicClosed | None]) -> None:
+    """Rule 6: raise TopicClosed if a draft is for a closed topic. `shut` knows which are (`closed`)."""
+    for name in {draft.topic for draft in drafts}:
+        if (refusal := shut(name)) is not None:
+            raise refusal
+
+
 def require_content_type(topic: str, config: TopicConfig, asked: str | None) -> None:
     """Raise ContentTypeConflict unless a topic may hold data of a type; None: no matter."""
     if asked is not None and config.content_type is not None and media_type(asked) != media_type(config.content_type):
@@ -126,32 +125,6 @@ def require_sequence(asked: str | None, known: str | None) -> None:
     """Raise SequenceConflict unless a publisher's own sequence rises; None: it has none."""
     if asked is not None and known is not None and asked.encode() <= known.encode():
         raise SequenceConflict(f"The sequence {asked!r} is not greater than {known!r}, the last one accepted.")
-
-
-def is_repeated(state: ProducerState | None, claim: Producer, shut: TopicClosed | None = None) -> bool:
-    """Whether the claim was accepted before. Raises StaleProducer or ProducerGap if it cannot be accepted now, or
-    `shut`, if its topic is closed.
-    """
-    verdict = producer.judge(state, claim)
-    if shut is not None and verdict is not Verdict.DUPLICATE:
-        raise shut
-    if verdict is Verdict.STALE:
-        assert state is not None, "only a known producer can be stale"
-        raise StaleProducer(
-            f"Producer {claim.id!r} is at epoch {state.epoch}, and this request has epoch {claim.epoch}: "
-            "a newer instance has taken over.",
-            epoch=state.epoch,
-        )
-    if verdict is Verdict.GAP:
-        expected = producer.expected(state, claim)
-        raise ProducerGap(
-            f"Producer {claim.id!r} sent sequence {claim.sequence}, and {expected} comes next: "
-            "send the missing requests first.",
-            expected=expected,
-            received=claim.sequence,
-            epoch=None if state is None else state.epoch,
-        )
-    return verdict is Verdict.DUPLICATE
 
 
 def require_cursor(after: Cursor, tip: Cursor, ends: Mapping[int, int]) -> int:

@@ -25,9 +25,10 @@ from tailrace.log.archive import (
     TopicState,
     require_reachable,
 )
+from tailrace.log.repetition import Answer
 from tailrace.log.tail import bounded
 from tailrace.stores.memory.sequence import EventSequence, position_of, walk_after
-from tailrace.stores.memory.topic import Answer, Inherited, Marks, Topic
+from tailrace.stores.memory.topic import Inherited, Marks, Topic
 from tailrace.stores.memory.topics import Topics
 
 _LEVELS: Final[tuple[Durability, ...]] = ("memory",)

@@ -21,21 +21,21 @@ from tailrace.core.position import BIRTH, Cursor
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import TopicConfig, expired
 from tailrace.core.selection import Selection
-from tailrace.errors import StoreClosed, TailraceError
+from tailrace.errors import StoreClosed, TailraceError, TopicClosed
 from tailrace.log.judging import (
     closed,
-    is_remembered,
-    is_repeated,
     new_topics,
     not_found,
     reached,
     require_condition,
     require_content_type,
     require_cursor,
+    require_open,
     require_sequence,
     resolve,
 )
 from tailrace.log.log import wall_ms
+from tailrace.log.repetition import NOTHING, Answer, Place, repeated, without_repeated
 from tailrace.log.store import (
     GAP_TOPICS,
     PAGE_BYTES,
@@ -54,13 +54,12 @@ from tailrace.log.store import (
 from tailrace.log.tail import bounded
 from tailrace.stores.memory.archive import Contents, MemoryArchive
 from tailrace.stores.memory.sequence import EventSequence, position_of, walk
-from tailrace.stores.memory.topic import Answer, Inherited, Topic
+from tailrace.stores.memory.topic import Inherited, Topic
 from tailrace.stores.memory.topics import Topics
 
 _CAPABILITIES: Final = Capabilities("memory", ("memory",), survives=False)
 _SCANNED: Final = 5_000
 """The most events that one page looks through."""
-_NOTHING: Final = Answer(0, None, None, 0)
 
 
 class MemoryStore:
@@ -138,7 +137,7 @@ class MemoryStore:
         topic = self._topics.get(name)
         assert topic is not None, "it has a configuration"
         self._remove(topic, marks)
-        return self._receipt(_NOTHING)
+        return self._receipt(NOTHING)
 
     def _remove(self, topic: Topic, marks: list[tuple[str, int]]) -> None:
         self._all.remove(topic.events)
@@ -153,15 +152,14 @@ class MemoryStore:
         inherited = None
         if entry.forked_from is not None and entry.topic in new:
             inherited = self._topics.judge_fork(entry.forked_from, entry.topic, new[entry.topic])
-        repeated = self._judge_repetition(entry, known)
-        if repeated is not None:
+        first = self._judge_repetition(entry, known)
+        if first is not None:
             assert known is not None, "only a known topic can have had the entry before"
             known.touched_at = self._recorded_at
-            return self._receipt(repeated, known, entry, duplicate=True)
-        drafts, standing = self._without_repeated(entry.drafts, new)
-        again = bool(standing) and not drafts
-        self._judge_closed(drafts)
-        if not again:
+            return self._receipt(first, known, entry, duplicate=True)
+        drafts, again = self._without_repeated(entry.drafts, new)
+        require_open(drafts, self._shut)
+        if again is None:
             self._judge_expectations(entry, known, new)
 
         for name, config in new.items():
@@ -170,61 +168,42 @@ class MemoryStore:
         assert topic is not None, "an accepted entry has a topic"
         if inherited is not None:
             self._fork(topic, inherited, marks)
-        if again:
-            answer = Answer(self._recorded_at, min(standing), max(standing), len(standing))
-        else:
-            answer = self._place(drafts, events)
+        answer = again or self._place(drafts, events)
         self._remember(topic, entry, answer)
-        if entry.stream_seq is not None and not again:
+        if entry.stream_seq is not None and again is None:
             topic.stream_seq = entry.stream_seq
         if entry.close and not topic.closed:
             topic.closed = True
             marks.append((topic.name, self._take_position()))
-        return self._receipt(answer, topic, entry, duplicate=again, created=known is None and not again)
+        return self._receipt(answer, topic, entry, duplicate=again is not None, created=known is None and again is None)
 
     def _judge_repetition(self, entry: Entry, topic: Topic | None) -> Answer | None:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
         if entry.producer is not None:
             state = None if topic is None else topic.producers.get(entry.producer.id)
-            shut = closed(topic.name, topic.last, topic.tail) if topic is not None and topic.closed else None
-            if is_repeated(state, entry.producer, shut):
-                assert state is not None, "only a known producer can repeat itself"
-                newest = entry.producer.sequence == state.sequence
-                return Answer(0, state.first, state.last, state.count) if newest else _NOTHING
+            first = repeated(entry.producer, state, self._shut(entry.topic))
+            if first is not None:
+                return first
         if entry.idempotency_key is None or topic is None:
             return None
         return topic.keys.within((entry.idempotency_key,), self._recorded_at, topic.config)
 
     def _without_repeated(
         self, drafts: Sequence[Draft], new: dict[str, TopicConfig]
-    ) -> tuple[Sequence[Draft], set[int]]:
-        """Rule 5: the drafts that are left, and the positions of those that are known by their id."""
-        if not any(draft.id is not None for draft in drafts):
-            return drafts, set()
-        left: list[Draft] = []
-        standing: set[int] = set()
-        seen: set[tuple[str, str, str]] = set()
-        for draft in drafts:
-            if draft.id is None:
-                left.append(draft)
-                continue
-            topic = self._topics.get(draft.topic)
-            config = new[draft.topic] if topic is None else topic.config
-            name = (draft.topic, draft.source or f"/topics/{draft.topic}", draft.id)
-            answer = None if topic is None else topic.ids.within(name[1:], self._recorded_at, config)
-            if answer is not None and answer.first is not None:
-                standing.add(answer.first)
-            elif name not in seen or not is_remembered(self._recorded_at, self._recorded_at, config):
-                seen.add(name)
-                left.append(draft)
-        return left, standing
+    ) -> tuple[Sequence[Draft], Answer | None]:
+        """Rule 5."""
 
-    def _judge_closed(self, drafts: Sequence[Draft]) -> None:
-        """Rule 6."""
-        for name in {draft.topic for draft in drafts}:
-            topic = self._topics.get(name)
-            if topic is not None and topic.closed:
-                raise closed(name, topic.last, topic.tail)
+        def find(draft: Draft) -> tuple[TopicConfig, Place | None]:
+            topic = self._topics.get(draft.topic)
+            if topic is None:
+                return new[draft.topic], None
+            return topic.config, topic.place(draft)
+
+        return without_repeated(drafts, self._recorded_at, find)
+
+    def _shut(self, name: str) -> TopicClosed | None:
+        topic = self._topics.get(name)
+        return None if topic is None or not topic.closed else closed(name, topic.last, topic.tail)
 
     def _judge_expectations(self, entry: Entry, topic: Topic | None, new: dict[str, TopicConfig]) -> None:
         """Rules 7 to 9."""

@@ -10,24 +10,15 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tailrace.core.event import Event
+from tailrace.core.event import Draft, Event
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import TopicConfig, cutoff, deadline, excess, expired
-from tailrace.log.judging import is_remembered
+from tailrace.log.repetition import Answer, Place, is_remembered
 from tailrace.log.store import Fork, TopicInfo
 from tailrace.stores.memory.sequence import position_of
 
 _FORGOTTEN: Final = 2
 """Stale memories dropped for each new one, so that there are never many."""
-
-
-class Answer(NamedTuple):
-    """Where a request's events went, and when."""
-
-    recorded_at: int
-    first: int | None
-    last: int | None
-    events: int
 
 
 class Memory(OrderedDict[tuple[str, ...], Answer]):
@@ -102,6 +93,11 @@ class Topic:
     def last(self) -> int | None:
         """The position of its newest event."""
         return self.events[-1].position if self.events else None
+
+    def place(self, draft: Draft) -> Place | None:
+        """Where an event of a draft's id and source stands."""
+        answer = self.ids.get((draft.source or f"/topics/{self.name}", draft.id or ""))
+        return None if answer is None or answer.first is None else Place(answer.recorded_at, answer.first)
 
     def info(self) -> TopicInfo:
         """The topic as it stands."""

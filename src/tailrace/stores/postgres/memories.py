@@ -11,6 +11,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from tailrace.core.event import Draft
 from tailrace.core.producer import ProducerState
+from tailrace.log.repetition import Answer, Place
 from tailrace.log.store import Entry
 from tailrace.stores.postgres.connection import Connection
 from tailrace.stores.postgres.rows import safe, stored_source
@@ -24,22 +25,6 @@ IdKey = tuple[int, str, str]
 
 _K = TypeVar("_K", bound=tuple[int | str, ...])
 _V = TypeVar("_V", bound=tuple[int | None, ...])
-
-
-class Answer(NamedTuple):
-    """Where an entry's events went, and when."""
-
-    recorded_at: int
-    first: int | None
-    last: int | None
-    events: int
-
-
-class Place(NamedTuple):
-    """Where an event with an explicit id stands, and since when."""
-
-    recorded_at: int
-    position: int
 
 
 class State(NamedTuple):

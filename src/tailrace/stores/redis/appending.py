@@ -7,7 +7,6 @@ what is needed has been asked before (`facts.needs`), and whatever was relied up
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Draft, Event, format_time
@@ -17,24 +16,22 @@ from tailrace.core.retention import Durability, TopicConfig
 from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed
 from tailrace.log.judging import (
     closed,
-    is_remembered,
-    is_repeated,
     new_topics,
     not_found,
     require_condition,
     require_content_type,
     require_cursor,
+    require_open,
     require_sequence,
 )
+from tailrace.log.repetition import NOTHING, Answer, Place, is_remembered, remembered, repeated, without_repeated
 from tailrace.log.store import Appended, Entry, Receipt
 from tailrace.stores.redis.facts import Facts, is_plain, names_of
 from tailrace.stores.redis.kinship import Inherited, Kinship
-from tailrace.stores.redis.memories import Answer, Memories
+from tailrace.stores.redis.memories import Memories
 from tailrace.stores.redis.request import Placed, Request, Told
 from tailrace.stores.redis.rows import Settled, meta_of
 from tailrace.stores.redis.topic import Topic, Topics
-
-_NOTHING: Final = Answer(0, None, None, 0)
 
 
 class Appending:
@@ -111,7 +108,7 @@ class Appending:
     def _append(self, entry: Entry, topic: Topic) -> Receipt:
         """What `_accept` does with an entry that asks nothing, to a topic that exists: most are such."""
         if topic.settled.closed:
-            raise self._closed(topic)
+            raise _closed(topic)
         answer = self._place(entry.drafts)
         return Receipt(
             self._epoch,
@@ -130,14 +127,13 @@ class Appending:
         inherited = None
         if fork is not None and known is None:
             inherited = self._kinship.judge(fork, entry.topic, new[entry.topic])
-        repeated = self._judge_repetition(entry, known)
-        if repeated is not None:
+        first = self._judge_repetition(entry, known)
+        if first is not None:
             assert known is not None, "only a known topic can have had the entry before"
             self.topics.use(known, self._now)
-            return self._receipt(repeated, known, entry, duplicate=True)
-        drafts, standing = self._without_repeated(entry.drafts, new)
-        again = Answer(self._now, min(standing), max(standing), len(standing)) if standing and not drafts else None
-        self._judge_closed(drafts)
+            return self._receipt(first, known, entry, duplicate=True)
+        drafts, again = self._without_repeated(entry.drafts, new)
+        require_open(drafts, self._shut)
         if again is None:
             self._judge_expectations(entry, known, new)
         for name, config in new.items():
@@ -151,53 +147,32 @@ class Appending:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
         if entry.producer is not None:
             state = None if topic is None else self.memories.producer(topic, entry.producer.id)
-            shut = self._closed(topic) if topic is not None and topic.settled.closed else None
-            if is_repeated(state, entry.producer, shut):
-                assert state is not None, "only a known producer can repeat itself"
-                newest = entry.producer.sequence == state.sequence
-                return Answer(0, state.first, state.last, state.count) if newest else _NOTHING
+            first = repeated(entry.producer, state, self._shut(entry.topic))
+            if first is not None:
+                return first
         if entry.idempotency_key is None or topic is None:
             return None
-        answer = self.memories.receipt(topic, entry.idempotency_key)
-        return answer if answer is not None and self._is_remembered(answer.recorded_at, topic.config) else None
+        return remembered(self.memories.receipt(topic, entry.idempotency_key), self._now, topic.config)
 
     def _without_repeated(
         self, drafts: Sequence[Draft], new: dict[str, TopicConfig]
-    ) -> tuple[Sequence[Draft], set[int]]:
-        """Rule 5: the drafts that are left, and the positions of those that are known by their id."""
-        if not any(draft.id is not None for draft in drafts):
-            return drafts, set()
-        left: list[Draft] = []
-        standing: set[int] = set()
-        seen: set[tuple[str, str, str]] = set()
-        for draft in drafts:
-            if draft.id is None:
-                left.append(draft)
-                continue
+    ) -> tuple[Sequence[Draft], Answer | None]:
+        """Rule 5."""
+
+        def find(draft: Draft) -> tuple[TopicConfig, Place | None]:
             topic = self.topics.get(draft.topic)
-            config = new[draft.topic] if topic is None else topic.config
-            name = (draft.topic, draft.source or f"/topics/{draft.topic}", draft.id)
-            place = None if topic is None else self.memories.place(topic, draft)
-            if place is not None and place.first is not None and self._is_remembered(place.recorded_at, config):
-                standing.add(place.first)
-            elif name not in seen or not self._is_remembered(self._now, config):
-                seen.add(name)
-                left.append(draft)
-        return left, standing
+            if topic is None:
+                return new[draft.topic], None
+            return topic.config, self.memories.place(topic, draft)
+
+        return without_repeated(drafts, self._now, find)
 
     def _is_remembered(self, recorded_at: int, config: TopicConfig) -> bool:
         return is_remembered(recorded_at, self._now, config)
 
-    def _judge_closed(self, drafts: Sequence[Draft]) -> None:
-        """Rule 6."""
-        for name in {draft.topic for draft in drafts}:
-            topic = self.topics.get(name)
-            if topic is not None and topic.settled.closed:
-                raise self._closed(topic)
-
-    @staticmethod
-    def _closed(topic: Topic) -> TopicClosed:
-        return closed(topic.name, topic.last or None, topic.tail)
+    def _shut(self, name: str) -> TopicClosed | None:
+        topic = self.topics.get(name)
+        return None if topic is None or not topic.settled.closed else _closed(topic)
 
     def _judge_expectations(self, entry: Entry, topic: Topic | None, new: dict[str, TopicConfig]) -> None:
         """Rules 7 to 9."""
@@ -305,7 +280,7 @@ class Appending:
         if topic is None:
             raise not_found(name)
         self._remove(topic)
-        return self._receipt(_NOTHING)
+        return self._receipt(NOTHING)
 
     def _remove(self, topic: Topic) -> None:
         position = self._take_position()
@@ -331,3 +306,7 @@ class Appending:
         producer = entry.producer and self.memories.producer(topic, entry.producer.id)
         sequence = producer.sequence if producer else None
         return Receipt(*what, topic.tail, topic.settled.closed, sequence)
+
+
+def _closed(topic: Topic) -> TopicClosed:
+    return closed(topic.name, topic.last or None, topic.tail)

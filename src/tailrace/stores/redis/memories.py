@@ -6,26 +6,18 @@ goes when the topic's window is over, so nobody need clean up after a topic that
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from tailrace.core.event import Draft
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import TopicConfig
+from tailrace.log.repetition import Answer, Place
 from tailrace.stores.redis.facts import Facts
 from tailrace.stores.redis.request import Check, Remembered, Request
 from tailrace.stores.redis.topic import Topic
 
 _GRACE_MS: Final = 60_000
 """How much longer than its window an answer is kept: so much may the clocks of nodes differ from Redis's."""
-
-
-class Answer(NamedTuple):
-    """Where an entry's events went, and when."""
-
-    recorded_at: int
-    first: int | None
-    last: int | None
-    events: int
 
 
 class Memories:
@@ -55,16 +47,21 @@ class Memories:
 
     def receipt(self, topic: Topic, key: str) -> Answer | None:
         """The first answer to an Idempotency-Key."""
-        return self._answer(self._get(topic, "s", receipt_key(topic.id, key), ""))
+        found = self._get(topic, "s", receipt_key(topic.id, key), "")
+        if found is None:
+            return None
+        recorded_at, count, first, last = found
+        return Answer(recorded_at, first or None, last or None, count)
 
     def put_receipt(self, topic: Topic, key: str, answer: Answer) -> None:
         """Remember the first answer to an Idempotency-Key."""
         known = (receipt_key(topic.id, key), "")
         self._put(known, ttl(topic.config), (answer.recorded_at, answer.events), answer.first or 0, answer.last or 0)
 
-    def place(self, topic: Topic, draft: Draft) -> Answer | None:
+    def place(self, topic: Topic, draft: Draft) -> Place | None:
         """Where an event of a draft's id and source stands."""
-        return self._answer(self._get(topic, "s", _id_key(topic, draft), ""))
+        found = self._get(topic, "s", _id_key(topic, draft), "")
+        return None if found is None else Place(found[0], found[2])
 
     def put_place(self, topic: Topic, draft: Draft, now: int, position: int) -> None:
         """Remember where a draft with an id has been placed."""
@@ -80,13 +77,6 @@ class Memories:
         return value[1:] if value else None
 
     # ---- how each is kept ---------------------------------------------------------------------------------
-
-    @staticmethod
-    def _answer(found: tuple[int, ...] | None) -> Answer | None:
-        if found is None:
-            return None
-        recorded_at, count, first, last = found
-        return Answer(recorded_at, first or None, last or None, count)
 
     def _get(self, topic: Topic, kind: Literal["h", "s"], key: str, field: str) -> tuple[int, ...] | None:
         known = (key, field)

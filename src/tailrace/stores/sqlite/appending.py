@@ -21,19 +21,19 @@ from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed
 from tailrace.log.judging import (
     closed,
     gone,
-    is_remembered,
-    is_repeated,
     new_topics,
     not_found,
     require_condition,
     require_content_type,
     require_cursor,
+    require_open,
     require_sequence,
 )
+from tailrace.log.repetition import NOTHING, Answer, Place, is_remembered, remembered, repeated, without_repeated
 from tailrace.log.store import Appended, Entry, Fork, Receipt
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.forks import Forks, Inherited
-from tailrace.stores.sqlite.memories import Answer, Memories, Place
+from tailrace.stores.sqlite.memories import Memories
 from tailrace.stores.sqlite.pages import Pages
 from tailrace.stores.sqlite.placing import Placing
 from tailrace.stores.sqlite.statements import SQL
@@ -42,7 +42,6 @@ from tailrace.stores.sqlite.topics import Topic, Topics
 LEVELS: Final[tuple[Durability, ...]] = ("written", "fsync")
 """What a file of its own can reach."""
 _DEFAULT: Final = TopicConfig()
-_NOTHING: Final = Answer(0, None, None, 0)
 
 
 class Levels(NamedTuple):
@@ -144,14 +143,13 @@ class Appending:
         known = self._topics.get(entry.topic)
         fork = entry.forked_from
         inherited = None if fork is None or known is not None else self._judge_fork(fork, entry.topic, new)
-        repeated = self._judge_repetition(entry, known)
-        if repeated is not None:
+        first = self._judge_repetition(entry, known)
+        if first is not None:
             assert known is not None, "only a known topic can have had the entry before"
             self._use(known)
-            return self._receipt(repeated, known, entry, duplicate=True)
-        drafts, standing = self._without_repeated(entry.drafts, new)
-        again = Answer(self._now, min(standing), max(standing), len(standing)) if standing and not drafts else None
-        self._judge_closed(drafts)
+            return self._receipt(first, known, entry, duplicate=True)
+        drafts, again = self._without_repeated(entry.drafts, new)
+        require_open(drafts, self._shut)
         if again is None:
             self._judge_expectations(entry, known, new)
         for name, config in new.items():
@@ -178,54 +176,36 @@ class Appending:
         """Rules 3 and 4: the first answer, if the whole entry is a duplicate."""
         if entry.producer is not None:
             state = None if topic is None else self._memories.producer(topic.id, entry.producer.id)
-            shut = self._closed(topic) if topic is not None and topic.closed_at is not None else None
-            if is_repeated(state, entry.producer, shut):
-                assert state is not None, "only a known producer can repeat itself"
-                newest = entry.producer.sequence == state.sequence
-                return Answer(0, state.first, state.last, state.count) if newest else _NOTHING
+            first = repeated(entry.producer, state, self._shut(entry.topic))
+            if first is not None:
+                return first
         if entry.idempotency_key is None or topic is None:
             return None
-        answer = self._memories.receipt(topic.id, entry.idempotency_key)
-        return answer if answer is not None and self._is_remembered(answer.recorded_at, topic.config) else None
+        return remembered(self._memories.receipt(topic.id, entry.idempotency_key), self._now, topic.config)
 
     def _without_repeated(
         self, drafts: Sequence[Draft], new: dict[str, TopicConfig]
-    ) -> tuple[Sequence[Draft], set[int]]:
-        """Rule 5: the drafts that are left, and the positions of those that are known by their id."""
-        if not any(draft.id is not None for draft in drafts):
-            return drafts, set()
-        left: list[Draft] = []
-        standing: set[int] = set()
-        seen: set[tuple[str, str, str]] = set()
-        for draft in drafts:
-            if draft.id is None:
-                left.append(draft)
-                continue
+    ) -> tuple[Sequence[Draft], Answer | None]:
+        """Rule 5."""
+
+        def find(draft: Draft) -> tuple[TopicConfig, Place | None]:
             topic = self._topics.get(draft.topic)
-            config = new[draft.topic] if topic is None else topic.config
-            name = (draft.topic, draft.source or f"/topics/{draft.topic}", draft.id)
-            place = None if topic is None else self._memories.place(topic.id, draft)
-            if place is not None and self._is_remembered(place.recorded_at, config):
-                standing.add(place.position)
-            elif name not in seen or not self._is_remembered(self._now, config):
-                seen.add(name)
-                left.append(draft)
-        return left, standing
+            if topic is None:
+                return new[draft.topic], None
+            return topic.config, self._memories.place(topic.id, draft)
+
+        return without_repeated(drafts, self._now, find)
 
     def _is_remembered(self, recorded_at: int, config: TopicConfig) -> bool:
         return is_remembered(recorded_at, self._now, config)
 
-    def _judge_closed(self, drafts: Sequence[Draft]) -> None:
-        """Rule 6."""
-        for name in {draft.topic for draft in drafts}:
-            topic = self._topics.get(name)
-            if topic is not None and topic.closed_at is not None:
-                raise self._closed(topic)
-
-    def _closed(self, topic: Topic) -> TopicClosed:
+    def _shut(self, name: str) -> TopicClosed | None:
+        topic = self._topics.get(name)
+        if topic is None or topic.closed_at is None:
+            return None
         self._write()
         last = self._connection.number(SQL["newest"], {"topic": topic.id})
-        return closed(topic.name, last, topic.tail)
+        return closed(name, last, topic.tail)
 
     def _judge_expectations(self, entry: Entry, topic: Topic | None, new: dict[str, TopicConfig]) -> None:
         """Rules 7 to 9."""
@@ -313,7 +293,7 @@ class Appending:
         if topic is None:
             raise not_found(name)
         self._remove(topic)
-        return self._receipt(_NOTHING)
+        return self._receipt(NOTHING)
 
     def _remove(self, topic: Topic) -> None:
         """The name moves on to another id, and all that the old id owns is out of reach, but for forks."""

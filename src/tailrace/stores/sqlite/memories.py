@@ -14,6 +14,7 @@ import msgspec
 
 from tailrace.core.event import Draft
 from tailrace.core.producer import ProducerState
+from tailrace.log.repetition import Answer, Place
 from tailrace.log.store import Entry
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.rows import stored_source
@@ -28,22 +29,6 @@ _ESCAPED = re.compile(r"\\(.)")
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-
-
-class Answer(NamedTuple):
-    """Where an entry's events went, and when."""
-
-    recorded_at: int
-    first: int | None
-    last: int | None
-    events: int
-
-
-class Place(NamedTuple):
-    """Where an event with an explicit id stands, and since when."""
-
-    recorded_at: int
-    position: int
 
 
 class _State(NamedTuple):
