@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from dataclasses import dataclass
+from itertools import cycle
 
 import pytest
 from hypothesis import given, settings
@@ -38,7 +39,9 @@ SELECTIONS = (
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turns, pieces and readers so small that everything is cut in the middle."""
+    """Turns, pieces and readers so small that everything is cut in the middle; some passes are rested after."""
+    rests = cycle((0.0, 0.0, 0.001))
+    monkeypatch.setattr(pump, "rest_after", lambda _: next(rests))
     monkeypatch.setattr(pump, "SOCKETS", 2)
     monkeypatch.setattr(pump, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(pump, "LATE", 1)

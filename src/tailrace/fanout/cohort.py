@@ -32,11 +32,13 @@ class Cohort:
     `dirty`: there is something after `reading.cursor` to be looked at. `queued`: the pump has it in hand. While a page
     is being written, `chunk` holds its bytes (`shared` for members in the window), `events` their number, `before` the
     cursor of a member that has not got it, and `at` how many members have. `told`: the last position they know of.
+    `begun_at` and `written_at`: when the newest page was begun and given to all, in the loop's time.
     """
 
     __slots__ = (
-        *("asked", "at", "before", "chunk", "dirty", "ends", "events", "fanout", "frames", "joining", "left"),
-        *("members", "opens", "queued", "reading", "shared", "told", "told_at", "users", "window", "written_at"),
+        *("asked", "at", "before", "begun_at", "chunk", "dirty", "ends", "events", "fanout", "frames", "joining"),
+        *("left", "members", "opens", "queued", "reading", "rests_until", "shared", "told", "told_at", "users"),
+        *("window", "written_at"),
     )
 
     def __init__(self, fanout: Fanout, asked: Asked, frames: Frames) -> None:
@@ -59,6 +61,8 @@ class Cohort:
         self.left: int = 0
         self.users: int = 0
         self.told: int = self.before.position
+        self.begun_at: float = 0.0
+        self.rests_until: float = 0.0
         self.written_at: float = fanout.now()
         self.told_at: float = self.written_at
 

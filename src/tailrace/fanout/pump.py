@@ -2,8 +2,10 @@
 
 Sockets are written for `TURN_SECONDS` in one turn of the event loop, over all cohorts in turns, then everybody else has
 theirs: requests, publishes, other cohorts. What is published meanwhile gathers behind the pass in hand and is written
-with the next one, as one piece. So under load the batch grows by itself, and when idle nothing waits. Members that
-are behind are served in between, each a bounded piece at a time.
+with the next one, as one piece. So under load the batch grows by itself, and when idle nothing waits. A cohort that
+took a while to write rests as long, so that one which is written again and again leaves half of the machine to others:
+publishes, the store, readers, and the next piece is larger. Members that are behind are served in between, each a
+bounded piece at a time.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ SOCKETS: Final = 8
 """Sockets of one cohort that are written before the clock is looked at, and another cohort has its turn."""
 SOCKET_BYTES: Final = 16 * 1024
 """A socket that is written more than this counts as several."""
+REST_SECONDS: Final = 0.02
+"""The longest that a cohort rests."""
 LATE: Final = 1
 """Members that are behind and are served in every turn, however much the cohorts have to be written."""
 
@@ -48,7 +52,14 @@ class Pump:
     # ---- what is to be done -------------------------------------------------------------------------------
 
     def write(self, cohort: Cohort) -> None:
-        """Have a cohort looked at: it is queued until it is level."""
+        """Have a cohort looked at, when it has rested: it is queued until it is level."""
+        rest = cohort.rests_until - self._loop.time()
+        if rest > 0:
+            self._loop.call_later(rest, self._write_now, cohort)
+        else:
+            self._write_now(cohort)
+
+    def _write_now(self, cohort: Cohort) -> None:
         self._cohorts.append(cohort)
         self._go_on()
 
@@ -89,6 +100,8 @@ class Pump:
             return
         members = cohort.members
         start, last = cohort.at, len(members)
+        if start == 0:
+            cohort.begun_at = self._now
         if last > 1:
             chunk = cohort.shared or cohort.chunk
             assert chunk is not None
@@ -105,6 +118,7 @@ class Pump:
             self._cohorts.append(cohort)
             return
         cohort.written_at = self._now
+        cohort.rests_until = self._now + rest_after(self._now - cohort.begun_at)
         if cohort.events:
             cohort.told, cohort.told_at = cohort.reading.cursor.position, self._now
         self._end(cohort)
@@ -174,7 +188,7 @@ class Pump:
         if cohort.joining:
             self._admit(cohort)
         if cohort.dirty:
-            self._cohorts.append(cohort)
+            self.write(cohort)
         else:
             cohort.queued = False
 
@@ -188,6 +202,11 @@ class Pump:
                 cohort.joining.append(member)
             elif not cohort.admit(member):
                 self.catch_up(member)
+
+
+def rest_after(took: float) -> float:
+    """How many seconds a cohort rests that took so many to write."""
+    return min(took, REST_SECONDS)
 
 
 def _write(cohort: Cohort, members: Sequence[Member]) -> tuple[int, int]:
