@@ -108,6 +108,30 @@ async def test_hints_that_come_in_the_wrong_order_are_shown_in_the_right_one(sto
     assert shown(log) == [b"0", b"1", b"2", b"3"]
 
 
+async def test_what_comes_by_itself_in_a_moment_is_not_looked_for(
+    store: SharedStore, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "PATIENCE_SECONDS", 600.0)
+    first, second = await store.elsewhere(entry("a", 1)), await store.elsewhere(entry("a", 2))
+    log._neighbours.take(second)
+    await asyncio.sleep(0)
+    log._neighbours.take(first)
+    await until(lambda: log._neighbours._looking is None)
+    assert (shown(log), store.reads) == ([b"1", b"2"], 0)
+
+
+async def test_who_knows_of_more_does_not_wait_for_it(
+    store: SharedStore, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "PATIENCE_SECONDS", 600.0)
+    first, second = await store.elsewhere(entry("a", 1)), await store.elsewhere(entry("a", 2))
+    log._neighbours.take(second)
+    await asyncio.sleep(0)
+    log._neighbours.look(first.last)  # a hint that carries nothing
+    await until(lambda: log.tail.last == second.last)
+    assert (shown(log), store.reads) == ([b"1", b"2"], 1)
+
+
 async def test_a_batch_that_comes_twice_is_shown_once(store: SharedStore, log: Log) -> None:
     batch = await store.elsewhere(entry("a", 1))
     log._neighbours.take(batch)

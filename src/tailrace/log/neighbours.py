@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from tailrace.core.position import Cursor
@@ -27,6 +28,8 @@ LOOK_EVENTS: Final = 1_000
 """The most events of one look into the store."""
 LOOKS: Final = 8
 """Looks after which a process that is behind starts its tail anew instead."""
+PATIENCE_SECONDS: Final = 0.005
+"""What lies before a batch has mostly been told too, by another way, and comes by itself: so long it is waited for."""
 WAITING: Final = 256
 """Batches that may wait for what lies before them."""
 
@@ -51,6 +54,7 @@ class Neighbours:
         self._watched = watched
         self._waiting: dict[int, Appended] = {}
         self._upto: int = 0
+        self._stirred = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
     def take(self, appended: Appended) -> None:
@@ -69,20 +73,31 @@ class Neighbours:
                 self._restart(Cursor(appended.epoch, appended.last))
                 return
             self._waiting[appended.previous] = appended
-            self.look(appended.previous)
+            self._fetch(appended.previous, patiently=True)
             return
         self._show(appended if appended.previous == tail.last else _rest(appended, tail.last))
         while self._waiting and (first := min(self._waiting)) <= tail.last:
             self.take(self._waiting.pop(first))
+        if tail.last >= self._upto:
+            self._stirred.set()
 
     def look(self, upto: int) -> None:
         """Bring in what the store has, up to a position at least, unless that is under way."""
+        self._fetch(upto, patiently=False)
+        self._stirred.set()
+
+    def _fetch(self, upto: int, *, patiently: bool) -> None:
         self._upto = max(self._upto, upto)
         if self._looking is None and self._upto > self._tail.last:
-            self._looking = asyncio.create_task(self._look(), name="tailrace-neighbours")
+            self._stirred.clear()
+            self._looking = asyncio.create_task(self._look(patiently=patiently), name="tailrace-neighbours")
 
-    async def _look(self) -> None:
+    async def _look(self, *, patiently: bool) -> None:
         try:
+            if patiently:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        await self._stirred.wait()
             looks = 0
             while self._upto > self._tail.last:
                 looks += 1
