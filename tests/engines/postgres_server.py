@@ -61,12 +61,17 @@ class Postgres(Engine):
         shutil.rmtree(self.data, ignore_errors=True)
 
     def answers(self) -> bool:
-        asked = [program("pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
-        return subprocess.run(asked, check=False).returncode == 0
+        return is_ready(self.port)
 
     @property
     def url(self) -> str:
         return f"postgres://{USER}@127.0.0.1:{self.port}/postgres"
+
+
+def is_ready(port: int) -> bool:
+    """Whether something answers there as PostgreSQL does."""
+    asked = [program("pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(port)]
+    return subprocess.run(asked, check=False).returncode == 0
 
 
 def program(name: str) -> str:

@@ -49,8 +49,11 @@ class ReadOnly(Refusal):
     """This server takes no writes; another one may."""
 
 
+_HANDED_AROUND: Final = "A pooler between here and PostgreSQL hands sessions around: have it use pool_mode = session."
 _REFUSED: Final[Mapping[str, tuple[type[Refusal], str]]] = {
     "25006": (ReadOnly, "This PostgreSQL server takes no writes: it is a replica, or a failover is under way."),
+    "26000": (Refusal, _HANDED_AROUND),  # a prepared statement that is not there
+    "42P05": (Refusal, _HANDED_AROUND),  # one that was there before
     # The one check that can fail is that of an unfinished copy (`archiving.py`).
     "23514": (Refusal, "A copy into this log is not finished: nothing is published here before it is."),
 }
@@ -126,23 +129,7 @@ class Connection:
 
 async def connect(settings: Settings) -> Connection:
     """A new session. Raises what the driver raises: `translated` knows it, and `schema.opening` knows it better."""
-    milliseconds = str(int(settings.wait_seconds * 1000 * _SERVERS_SHARE))
-    connecting = asyncpg.connect(
-        settings.dsn,
-        timeout=settings.connect_seconds,
-        statement_cache_size=_STATEMENTS,
-        max_cached_statement_lifetime=0,
-        max_cacheable_statement_size=0,
-        server_settings={
-            **_PLANNING,
-            "application_name": "tailrace",
-            "default_transaction_isolation": "read committed",
-            "statement_timeout": milliseconds,
-            "lock_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": milliseconds,
-        },
-    )
-    task = asyncio.ensure_future(connecting)
+    task = asyncio.ensure_future(_connect(settings))
     try:
         session = await asyncio.shield(task)
     except asyncio.CancelledError:  # the driver does not bear it in the middle of its handshake; it ends soon
@@ -151,6 +138,32 @@ async def connect(settings: Settings) -> Connection:
             task.result().terminate()
         raise
     return Connection(session, settings.wait_seconds)
+
+
+async def _connect(settings: Settings) -> asyncpg.Connection:
+    session = await asyncpg.connect(
+        settings.dsn,
+        timeout=settings.connect_seconds,
+        statement_cache_size=_STATEMENTS,
+        max_cached_statement_lifetime=0,
+        max_cacheable_statement_size=0,
+    )
+    milliseconds = str(int(settings.wait_seconds * 1000 * _SERVERS_SHARE))
+    wanted = {
+        **_PLANNING,
+        "application_name": "tailrace",
+        "default_transaction_isolation": "read committed",
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+    }
+    try:  # not with the connection's first message: poolers such as PgBouncer refuse what they do not know in it
+        text = "; ".join([f"SET {name} = '{value}'" for name, value in wanted.items()])
+        await session.execute(text, timeout=settings.connect_seconds)
+    except BaseException:
+        session.terminate()
+        raise
+    return session
 
 
 @contextmanager
@@ -167,15 +180,15 @@ def translated() -> Iterator[None]:
 
 def _ours(error: asyncpg.PostgresError) -> TailraceError:
     code = error.sqlstate or ""
+    if code in _REFUSED:
+        kind, sentence = _REFUSED[code]
+        return kind(sentence)
     if code.startswith(_FULL):
         return StoreFull(f"PostgreSQL has no room left ({error}): make some, and publishing goes on by itself.")
     if code.startswith(_CORRUPT):
         return StoreCorrupt(f"PostgreSQL reports damage ({error}): restore the database from a backup.")
     if code.startswith(_MISSING):
         return StoreCorrupt(f"The log's tables are not what they were ({error}): restore them, or start anew.")
-    if code in _REFUSED:
-        kind, sentence = _REFUSED[code]
-        return kind(sentence)
     if code.startswith(_ENDED) and not isinstance(error, asyncpg.QueryCanceledError):
         return Lost(f"PostgreSQL has ended the connection ({error}): this goes on by itself when it is back.")
     return Refusal(f"PostgreSQL could not do that now ({error}): try again in a moment.")

@@ -18,6 +18,7 @@ from tailrace.core.retention import Durability
 from tailrace.errors import StoreUnusable, TailraceError
 from tailrace.log.schema import Schema
 from tailrace.stores.postgres.connection import Connection, connect
+from tailrace.stores.postgres.pooling import require_sessions
 from tailrace.stores.postgres.settings import Settings
 from tailrace.stores.postgres.statements import Statements, statements
 from tailrace.stores.sql_file import Migration, load_migrations
@@ -65,6 +66,7 @@ async def open_log(
     try:
         found = await connection.one(Found, _ASK_SERVER)
         require_usable(settings, found)
+        await require_sessions(connection, settings)
         try:
             await _prepare(connection, settings, statements, clock)
             if not await is_copy(connection, statements):
