@@ -9,21 +9,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Draft, Event
 from tailrace.core.position import Cursor
 from tailrace.core.retention import Retention, TopicConfig
 from tailrace.core.selection import Selection
-from tailrace.core.topic import literal_prefix
 from tailrace.errors import ConditionFailed, ConditionUnknowable
 from tailrace.log.store import Entry, Fork, Store
 from tailrace.stores.sqlite import SqliteStore, pages, selecting, topics
 from tailrace.stores.sqlite.connection import END, Connection, Value
 from tailrace.stores.sqlite.lineage import MERGED, Ancestor, Lineage
-from tailrace.stores.sqlite.selecting import SCANNED, Source, between, page_of
+from tailrace.stores.sqlite.selecting import SCANNED, Source, page_of
 from tailrace.stores.sqlite.statements import SQL, load
 
 pytestmark = pytest.mark.anyio
@@ -339,25 +336,6 @@ async def test_events_keep_the_epoch_they_were_placed_in(path: Path, store: Sqli
 
 
 # ---- names --------------------------------------------------------------------------------------------------
-
-_names = st.text("ab/-\uffff\U0010ffff\ud7ff\ue000", min_size=1, max_size=6)
-
-
-@given(prefix=_names, rest=_names, wildcard=st.sampled_from(["*", "**"]))
-def test_the_names_of_a_pattern_lie_between_its_bounds(prefix: str, rest: str, wildcard: str) -> None:
-    pattern = f"{prefix}/{wildcard}"
-    low, high = between(pattern)
-    assert low == literal_prefix(pattern)
-    for name in (f"{prefix}/{rest}", low + "\U0010ffff\U0010ffff"):
-        assert low <= name
-        assert high is None or name < high
-    if high is not None:
-        assert not high.startswith(low)
-
-
-@pytest.mark.parametrize(("pattern", "bounds"), [("a", ("a", "a\0")), ("**", ("", None)), ("a/*", ("a/", "a0"))])
-def test_bounds_are_as_narrow_as_can_be(pattern: str, bounds: tuple[str, str | None]) -> None:
-    assert between(pattern) == bounds
 
 
 async def test_listing_goes_on_over_names_that_do_not_match(store: SqliteStore) -> None:

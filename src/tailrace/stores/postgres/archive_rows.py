@@ -11,8 +11,9 @@ from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Event
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import TopicConfig, deadline
 from tailrace.log.archive import Descent, KnownId, KnownKey, KnownProducer, Living, Memory, TopicState
+from tailrace.log.usual import time_text
 from tailrace.stores.postgres.connection import Cell
-from tailrace.stores.postgres.rows import plain, safe, time_text
+from tailrace.stores.postgres.rows import plain, safe
 from tailrace.stores.postgres.topics import config_of, config_text
 
 _NEVER: Final = TopicConfig()

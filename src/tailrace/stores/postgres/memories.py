@@ -12,8 +12,9 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from tailrace.core.event import Draft
 from tailrace.core.producer import ProducerState
 from tailrace.log.store import Entry
+from tailrace.log.usual import stored_source
 from tailrace.stores.postgres.connection import Connection
-from tailrace.stores.postgres.rows import safe, stored_source
+from tailrace.stores.postgres.rows import safe
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Moved, Topics
 

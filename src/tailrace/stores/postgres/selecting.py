@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from tailrace.core.selection import Selection
-from tailrace.core.topic import is_pattern, literal_prefix
+from tailrace.core.topic import name_range
 from tailrace.stores.postgres.connection import Connection
 from tailrace.stores.postgres.lineage import MERGED, Lineage
 from tailrace.stores.postgres.statements import Statements
@@ -139,7 +139,7 @@ class Sources:
         newest = await connection.one(int, self._statements["newest_topic"])
         examined = 0
         for pattern in source.plan.selection.topics:
-            low, high = between(pattern)
+            low, high = name_range(pattern)
             while source.plan.names is not None:
                 found = await connection.all(str, self._statements["named_between"], low, high, _CHUNK)
                 source.add(found, -1)
@@ -150,18 +150,6 @@ class Sources:
                     break
                 low = found[-1] + "\x01"  # no name holds a control character
         source.add((), newest)
-
-
-def between(pattern: str) -> tuple[str, str | None]:
-    """The range of names that a pattern can match: from, and up to but without (None: to the end)."""
-    low = literal_prefix(pattern)
-    if not is_pattern(pattern):
-        return low, low + "\x01"
-    stem = low.rstrip("\U0010ffff")
-    if not stem:
-        return low, None
-    following = ord(stem[-1]) + 1
-    return low, stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # there are no characters in between
 
 
 def _named(id_: int, name: str) -> tuple[int, str]:

@@ -13,9 +13,10 @@ from typing import Final
 import msgspec
 
 from tailrace.core.event import Draft
+from tailrace.log.usual import is_usual
 from tailrace.stores.postgres.connection import Connection, Value
 from tailrace.stores.postgres.memories import KINDS, Memories
-from tailrace.stores.postgres.rows import attributes, is_usual, safe
+from tailrace.stores.postgres.rows import attributes, safe
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Moved, Tail, Topics
 

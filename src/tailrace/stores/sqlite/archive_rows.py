@@ -11,9 +11,9 @@ from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Event
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import TopicConfig, deadline
 from tailrace.log.archive import Descent, KnownId, KnownKey, KnownProducer, Living, Memory, TopicState
+from tailrace.log.usual import time_text
 from tailrace.stores.sqlite.connection import Value
 from tailrace.stores.sqlite.memories import safe, unsafe
-from tailrace.stores.sqlite.rows import time_text
 
 _USUAL: Final = (None,) * 9
 """The attributes of an event that leaves all of them to the log."""

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from tailrace.core.selection import Selection
-from tailrace.core.topic import is_pattern, literal_prefix
+from tailrace.core.topic import name_range
 from tailrace.stores.sqlite.connection import Connection, Value
 from tailrace.stores.sqlite.lineage import MERGED, Lineage, arms, rounded
 from tailrace.stores.sqlite.statements import SQL
@@ -111,7 +111,7 @@ class Sources:
         newest = self._connection.number(SQL["newest_topic"]) or 0
         examined = 0
         for pattern in source.selection.topics:
-            low, high = between(pattern)
+            low, high = name_range(pattern)
             while source.names is not None:
                 asked = {"low": low, "high": high, "limit": _CHUNK}
                 found = self._connection.json(strings_decoder, SQL["named_between"], asked)
@@ -128,18 +128,6 @@ class Sources:
         assert source.names is not None, "asked only while they are few"
         selected = {*source.names, *filter(source.selection.includes, names)}
         source.names = sorted(selected) if len(selected) <= MERGED else None
-
-
-def between(pattern: str) -> tuple[str, str | None]:
-    """The range of names that a pattern can match: from, and up to but without (None: to the end)."""
-    low = literal_prefix(pattern)
-    if not is_pattern(pattern):
-        return low, low + "\0"
-    stem = low.rstrip("\U0010ffff")
-    if not stem:
-        return low, None
-    following = ord(stem[-1]) + 1
-    return low, stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # there are no characters in between
 
 
 def _named(names: list[str]) -> tuple[str, dict[str, Value]]:
