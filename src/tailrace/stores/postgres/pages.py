@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tailrace.core.event import Event
-from tailrace.core.position import Cursor
+from tailrace.core.position import Cursor, Epochs
 from tailrace.core.selection import Selection
 from tailrace.log.judging import resolve
 from tailrace.log.store import PAGE_BYTES, Gap, Page
 from tailrace.stores.postgres.connection import Connection, Value
-from tailrace.stores.postgres.rows import Epochs, Row, event, safe
+from tailrace.stores.postgres.rows import Row, event, safe
 from tailrace.stores.postgres.selecting import Sources
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.tables.lineage import Ancestor, Lineage

@@ -5,7 +5,7 @@ PostgreSQL's text holds no NUL, so texts are written with `safe` and read with `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -86,19 +86,3 @@ def event(row: Row, name: str, epoch_of: Callable[[int], int]) -> Event:
         extensions=_extensions_decoder.decode(more) if more else None,
         expires_at=expires_at,
     )
-
-
-class Epochs:
-    """The log's epoch, and where past ones ended."""
-
-    def __init__(self, epoch: int, ends: Mapping[int, int]) -> None:
-        self.epoch: int = epoch
-        self.ends: dict[int, int] = dict(ends)
-
-    def of(self, position: int) -> int:
-        """The epoch that a position was taken in."""
-        if self.ends:
-            for epoch, end in sorted(self.ends.items()):
-                if position <= end:
-                    return epoch
-        return self.epoch

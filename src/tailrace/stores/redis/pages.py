@@ -9,7 +9,7 @@ import msgspec
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Event
-from tailrace.core.position import Cursor
+from tailrace.core.position import Cursor, Epochs
 from tailrace.core.retention import expired
 from tailrace.core.selection import Selection
 from tailrace.core.topic import literal_prefix, name_range
@@ -20,7 +20,7 @@ from tailrace.stores.redis.connection import Connection, LogGone
 from tailrace.stores.redis.facts import Looked
 from tailrace.stores.redis.kinship import END
 from tailrace.stores.redis.request import Check
-from tailrace.stores.redis.rows import Head, Place, Reply, Row, epochs, event, head, row, settled
+from tailrace.stores.redis.rows import Head, Place, Reply, Row, event, head, row, settled
 
 MERGED: Final = 64
 """The most topics that are read one by one; beyond it the whole log is looked through."""
@@ -220,7 +220,7 @@ def _scores(flat: list[bytes]) -> dict[str, int]:
 
 def events_of(rows: Sequence[tuple[bytes, list[bytes]]], names: Mapping[bytes, str], at: Head) -> Iterable[Event]:
     """The events of rows, without those of topics that are deleted."""
-    epoch_of = epochs(at)
+    epoch_of = Epochs(at.epoch, at.ends).of
     for place, fields in rows:
         name = names.get(fields[0])
         if name is not None:

@@ -4,7 +4,7 @@ how each is written; `lua/prelude.lua` lists the keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
@@ -272,9 +272,3 @@ def event(place: Place, topic: str, data: bytes, meta: bytes) -> Event:
 
 
 _PLAIN: Final = Meta()
-
-
-def epochs(head: Head) -> Callable[[int], int]:
-    """A function that answers the epoch in which a position was taken."""
-    ends = sorted(head.ends.items())
-    return lambda position: next((epoch for epoch, end in ends if position <= end), head.epoch)

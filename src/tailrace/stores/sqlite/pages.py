@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tailrace.core.event import Event
-from tailrace.core.position import Cursor
+from tailrace.core.position import Cursor, Epochs
 from tailrace.core.selection import Selection
 from tailrace.log.judging import resolve
 from tailrace.log.store import PAGE_BYTES, Gap, Page
@@ -77,6 +77,7 @@ class Pages:
     def __init__(self, connection: Connection, epoch: int, ends: Mapping[int, int], clock: Callable[[], int]) -> None:
         self._connection = connection
         self._epoch = epoch
+        self._epochs = Epochs(epoch, ends)
         self.ends = ends
         self._clock = clock
         self._sources = Sources(connection)
@@ -168,7 +169,7 @@ class Pages:
             ids = {row[1] for row in found}
             names = self._named(ids, head)
             foreign = {id_ for id_ in ids if id_ in head.orphans or not selection.includes(names[id_])}
-        events = rows.events(found, data, names, self._epoch_of)
+        events = rows.events(found, data, names, self._epochs.of)
         if foreign:
             events = [event for row, event in zip(found, events, strict=True) if row[1] not in foreign]
         if selection.by_topic_alone:
@@ -189,14 +190,6 @@ class Pages:
         if len(names) > _NAMES:
             self._names = {id_: names[id_] for id_ in ids}
         return names
-
-    def _epoch_of(self, position: int) -> int:
-        """The epoch that a position was taken in."""
-        if self.ends:
-            for epoch, end in sorted(self.ends.items()):
-                if position <= end:
-                    return epoch
-        return self._epoch
 
     def _require_snapshot(self) -> None:
         """More must be asked, and of the same moment."""
