@@ -1,6 +1,6 @@
 """What stands in `log/archive.py`, as rows of the tables: topics, events, memories. Moves nothing, and asks nothing.
 
-Stores keep texts in ways of their own, and say in which: `safe` answers what is kept of a text, `plain` the text again.
+Stores keep texts in ways of their own, and say in which by functions: `safe` and, to read them again, `plain`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _NEVER: Final = TopicConfig()
 Cells = tuple[int | str | bytes | None, ...]
 """A row as it is put."""
 Safe = Callable[[str], str]
+"""What is kept of a text."""
 Plain = Callable[[str], str]
+"""The text of which that was kept."""
 
 # ---- topics -----------------------------------------------------------------------------------------------
 
@@ -218,6 +220,7 @@ def memory_row(memory: Memory, owner: int, safe: Safe) -> tuple[str, Cells, Cell
 
 
 MemoryRow = ProducerRow | KeyRow | IdRow
+"""What is read of a memory."""
 
 
 class Kind(NamedTuple):
