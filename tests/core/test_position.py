@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.core.position import Cursor, start_text
+from tailrace.core.position import Cursor, Epochs, start_text
 from tailrace.errors import InvalidCursor, InvalidParameter
 
 numbers = st.integers(0, 2**63 - 1)
@@ -59,3 +59,9 @@ def test_where_to_start_is_a_text_or_a_moment_with_its_offset() -> None:
     assert start_text(datetime(2026, 11, 21, tzinfo=UTC)) == "2026-11-21T00:00:00+00:00"
     with pytest.raises(InvalidParameter, match="2026-11-21T00:00:00 is a time without an offset"):
         start_text(datetime(2026, 11, 21))  # noqa: DTZ001 - that is the point
+
+
+def test_a_position_was_taken_in_the_first_epoch_that_had_not_ended_before_it() -> None:
+    epochs = Epochs(7, {5: 20, 2: 10})
+    assert [epochs.of(position) for position in (1, 10, 11, 20, 21)] == [2, 2, 5, 5, 7]
+    assert Epochs(7, {}).of(1) == 7

@@ -16,6 +16,7 @@ from tailrace.core.topic import (
     is_pattern,
     literal_prefix,
     matcher,
+    name_range,
 )
 from tailrace.errors import InvalidPattern, InvalidTopic
 
@@ -144,6 +145,26 @@ def test_every_selected_topic_starts_with_the_literal_prefix(pattern: str, topic
 )
 def test_the_literal_prefix_is_as_long_as_can_be(pattern: str, prefix: str) -> None:
     assert literal_prefix(pattern) == prefix
+
+
+near_names = st.text("ab/-\uffff\U0010ffff\ud7ff\ue000", min_size=1, max_size=6)
+
+
+@given(prefix=near_names, rest=near_names, wildcard=st.sampled_from(["*", "**"]))
+def test_thenear_names_of_a_pattern_lie_between_its_bounds(prefix: str, rest: str, wildcard: str) -> None:
+    pattern = f"{prefix}/{wildcard}"
+    low, high = name_range(pattern)
+    assert low == literal_prefix(pattern)
+    for name in (f"{prefix}/{rest}", low + "\U0010ffff\U0010ffff"):
+        assert low <= name
+        assert high is None or name < high
+    if high is not None:
+        assert not high.startswith(low)
+
+
+@pytest.mark.parametrize(("pattern", "bounds"), [("a", ("a", "a\x01")), ("**", ("", None)), ("a/*", ("a/", "a0"))])
+def test_bounds_are_as_narrow_as_can_be(pattern: str, bounds: tuple[str, str | None]) -> None:
+    assert name_range(pattern) == bounds
 
 
 @pytest.mark.parametrize("runs", [["a"], ["a", "a"], ["*", "a"], ["a", "*"]], ids="/".join)

@@ -9,22 +9,23 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Draft, Event
 from tailrace.core.position import Cursor
 from tailrace.core.retention import Retention, TopicConfig
 from tailrace.core.selection import Selection
-from tailrace.core.topic import literal_prefix
 from tailrace.errors import ConditionFailed, ConditionUnknowable
 from tailrace.log.store import Entry, Fork, Store
-from tailrace.stores.sqlite import SqliteStore, pages, selecting, topics
-from tailrace.stores.sqlite.connection import END, Connection, Value
-from tailrace.stores.sqlite.lineage import MERGED, Ancestor, Lineage
-from tailrace.stores.sqlite.selecting import SCANNED, Source, between, page_of
+from tailrace.stores.sqlite import SqliteStore, pages, selecting
+from tailrace.stores.sqlite.connection import Connection, Value
+from tailrace.stores.sqlite.lineage import inherited
+from tailrace.stores.sqlite.selecting import candidates, page_of
 from tailrace.stores.sqlite.statements import SQL, load
+from tailrace.stores.tables import topics
+from tailrace.stores.tables.lineage import MERGED, Ancestor, Lineage
+from tailrace.stores.tables.pages import END
+from tailrace.stores.tables.selecting import SCANNED, Source
 
 pytestmark = pytest.mark.anyio
 
@@ -63,9 +64,9 @@ async def read_all(store: Store, selection: Selection, *, limit: int = 100) -> l
 
 def plan_of(path: Path, selection: Selection) -> str:
     """How SQLite goes about a page, line by line."""
-    source = Source(selection)
-    candidates, parameters = source.candidates()
-    return plan(path, page_of(candidates, backwards=False, narrow=source.narrow, inherited=False), parameters)
+    rows = Source(selection).plan
+    statement, parameters, _ = candidates(rows, 5, 9, backwards=False)
+    return plan(path, page_of(statement, backwards=False, narrow=rows.narrow, inherited=False), parameters)
 
 
 def plan(path: Path, sql: str, parameters: Mapping[str, Value]) -> str:
@@ -97,8 +98,8 @@ async def test_a_page_is_served_by_an_index(store: SqliteStore, path: Path, sele
 
 async def test_what_a_fork_shows_is_served_by_an_index(path: Path, store: SqliteStore) -> None:
     line = [Ancestor(number, "", 100 - number, 0) for number in range(5)]
-    candidates, parameters, _ = Lineage(line).candidates(5, END, backwards=False)
-    told = plan(path, page_of(candidates, backwards=False, narrow=True, inherited=True), parameters)
+    statement, parameters, _ = inherited(Lineage(line), 5, END, backwards=False)
+    told = plan(path, page_of(statement, backwards=False, narrow=True, inherited=True), parameters)
     assert "SEARCH events USING INDEX events_by_topic (topic_id=? AND rowid>? AND rowid<?)" in told
     assert "SCAN events" not in told
     assert len([one for one in told.splitlines() if "TEMP B-TREE" in one]) <= 1, "only the sizes are put in order"
@@ -106,12 +107,15 @@ async def test_what_a_fork_shows_is_served_by_an_index(path: Path, store: Sqlite
 
 async def test_of_a_long_line_only_those_are_asked_whose_events_can_be_on_the_page() -> None:
     line = Lineage([Ancestor(number, "", 1000 - number * 10, 0) for number in range(100)])
-    _, parameters, bound = line.candidates(15, END, backwards=False)
+    _, parameters, bound = inherited(line, 15, END, backwards=False)
     assert [parameters[f"id{index}"] for index in range(MERGED)] == list(range(98 - MERGED + 1, 99))
     assert bound == 1000 - (98 - MERGED + 1) * 10
     assert parameters["before0"] == bound + 1
-    _, parameters, bound = line.candidates(975, 995, backwards=False)
-    assert ([value for name, value in parameters.items() if name.startswith("id")], bound) == ([0, 1, 2, None], None)
+    _, parameters, bound = inherited(line, 975, 995, backwards=False)
+    assert ([value for name, value in parameters.items() if name.startswith("id") and name != "ids"], bound) == (
+        [0, 1, 2, None],
+        None,
+    )
 
 
 async def test_deletions_are_found_by_index(path: Path, store: SqliteStore) -> None:
@@ -190,8 +194,8 @@ async def test_a_reader_of_a_pattern_sees_topics_that_came_after_it(store: Sqlit
 async def test_a_pattern_that_would_compare_too_many_names_looks_through_the_log(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selecting, "_CHUNK", 4)
-    monkeypatch.setattr(selecting, "_RESOLVED", 20)
+    monkeypatch.setattr(selecting, "CHUNK", 4)
+    monkeypatch.setattr(selecting, "RESOLVED", 20)
     await store.append([entry(f"t/{number:02}/x") for number in range(30)])
     events = await read_all(store, Selection(["t/*/y", "t/*/x"]))
     assert len(events) == 30
@@ -254,7 +258,7 @@ async def test_many_closed_topics_come_to_an_end(store: SqliteStore) -> None:
 
 async def test_little_is_remembered_and_nothing_forgotten(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """With bounds on what is kept in memory that every step exceeds, the answers are the same."""
-    for module, bound in ((pages, "_NAMES"), (pages, "_CHUNK"), (topics, "_KEPT"), (selecting, "_SOURCES")):
+    for module, bound in ((pages, "_NAMES"), (pages, "MARKS"), (topics, "_KEPT"), (selecting, "SOURCES")):
         monkeypatch.setattr(module, bound, 3)
     config = TopicConfig(retention=Retention(max_events=1))
     names = [f"t/{number:02}" for number in range(MANY)]
@@ -339,25 +343,6 @@ async def test_events_keep_the_epoch_they_were_placed_in(path: Path, store: Sqli
 
 
 # ---- names --------------------------------------------------------------------------------------------------
-
-_names = st.text("ab/-\uffff\U0010ffff\ud7ff\ue000", min_size=1, max_size=6)
-
-
-@given(prefix=_names, rest=_names, wildcard=st.sampled_from(["*", "**"]))
-def test_the_names_of_a_pattern_lie_between_its_bounds(prefix: str, rest: str, wildcard: str) -> None:
-    pattern = f"{prefix}/{wildcard}"
-    low, high = between(pattern)
-    assert low == literal_prefix(pattern)
-    for name in (f"{prefix}/{rest}", low + "\U0010ffff\U0010ffff"):
-        assert low <= name
-        assert high is None or name < high
-    if high is not None:
-        assert not high.startswith(low)
-
-
-@pytest.mark.parametrize(("pattern", "bounds"), [("a", ("a", "a\0")), ("**", ("", None)), ("a/*", ("a/", "a0"))])
-def test_bounds_are_as_narrow_as_can_be(pattern: str, bounds: tuple[str, str | None]) -> None:
-    assert between(pattern) == bounds
 
 
 async def test_listing_goes_on_over_names_that_do_not_match(store: SqliteStore) -> None:

@@ -13,6 +13,7 @@ Where to start is said with a cursor, or by words and times that only the log it
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -46,6 +47,22 @@ class Cursor(NamedTuple):
         if epoch > _LARGEST or position > _LARGEST:
             raise InvalidCursor(f"{text[:64]!r} is not a cursor of any log: its numbers are too large.")
         return cls(epoch, position)
+
+
+class Epochs:
+    """A log's epoch, and where past ones ended: their last positions, by epoch."""
+
+    def __init__(self, epoch: int, ends: Mapping[int, int]) -> None:
+        self.epoch: int = epoch
+        self.ends: dict[int, int] = dict(ends)
+        self._past = sorted(ends.items())
+
+    def of(self, position: int) -> int:
+        """The epoch that a position was taken in."""
+        for epoch, end in self._past:
+            if position <= end:
+                return epoch
+        return self.epoch
 
 
 def start_text(start: str | datetime) -> str:

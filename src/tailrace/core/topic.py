@@ -60,6 +60,20 @@ def literal_prefix(pattern: str) -> str:
     return before.rstrip("/") if pattern[len(before) :].startswith("**") else before
 
 
+def name_range(pattern: str) -> tuple[str, str | None]:
+    """The topics that `pattern` can select lie between two names, by code point: from the first, and up to but without
+    the second (None: to the end).
+    """
+    low = literal_prefix(pattern)
+    if not is_pattern(pattern):
+        return low, low + "\x01"  # no topic holds a control character
+    stem = low.rstrip("\U0010ffff")
+    if not stem:
+        return low, None
+    following = ord(stem[-1]) + 1
+    return low, stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # there are no characters in between
+
+
 @lru_cache(maxsize=4096)
 def matcher(pattern: str) -> Callable[[str], object]:
     """A function that answers something true of a topic that `pattern` selects."""

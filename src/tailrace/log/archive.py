@@ -20,16 +20,19 @@ Laws that hold across methods:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from tailrace.core.event import Event
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import Durability, TopicConfig
-from tailrace.errors import Unsupported
+from tailrace.errors import StoreUnusable, Unsupported
 from tailrace.log.judging import reached
 from tailrace.log.store import Store
+
+HOLDS_A_LOG: Final = "The target holds a log already: copy into a store that is empty, or remove what is there."
+"""Why `Archive.begin` refuses, where it can be done so."""
 
 # ---- what a log is ----------------------------------------------------------------------------------------
 
@@ -215,6 +218,16 @@ class Archived(Store, Protocol):
 
     @property
     def archive(self) -> Archive: ...
+
+
+def require_same_log(known: Head, taken: int, head: Head) -> None:
+    """Raise StoreUnusable, with what to do, unless an unfinished copy is of the log that `head` tells of. It was begun
+    with `known`, and its events go as far as `taken`.
+    """
+    if (known.epoch, known.ends) != (head.epoch, head.ends) or taken > head.last:
+        raise StoreUnusable(
+            "The target holds an unfinished copy of another log: give the source that it was begun with, or remove it."
+        )
 
 
 def require_reachable(states: Sequence[TopicState], offered: Sequence[Durability]) -> None:

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from tailrace.errors import StoreUnusable, Unavailable
-from tailrace.log.archive import Head
+from tailrace.log.archive import HOLDS_A_LOG, Head
 from tailrace.stores.nats.address import Address
 from tailrace.stores.nats.following import Following
 from tailrace.stores.nats.identity import Identity
@@ -38,7 +38,6 @@ _CLAIMED: Final = "?"
 """What a stream is marked with until it is known that nobody has written to it meanwhile."""
 _COPIED: Final = "copied"
 """As the name of a record: what the journal of a copied log goes on from. A replica that is empty cannot."""
-_FOREIGN: Final = "The target holds a log already: copy into a store that is empty, or remove what is there."
 
 
 class Filling:
@@ -102,7 +101,7 @@ class Filling:
             if found is None:
                 standing = await self._stream.standing()
                 if standing.last:
-                    raise StoreUnusable(_FOREIGN)
+                    raise StoreUnusable(HOLDS_A_LOG)
                 standing = await self._stream.mark(standing.identity, _CLAIMED)
             elif found.source == source:
                 return found
@@ -117,7 +116,7 @@ class Filling:
             return None
         if standing.last:  # somebody wrote to it before it was marked
             await self._stream.unmark(standing.identity)
-            raise StoreUnusable(_FOREIGN)
+            raise StoreUnusable(HOLDS_A_LOG)
         return Unfinished(standing, _CLAIMED)
 
     def _identity_of(self, head: Head, known: Identity | None) -> Identity:

@@ -14,8 +14,8 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from tailrace.core.retention import TopicConfig
-from tailrace.core.selection import Selection
 from tailrace.log.store import Entry
+from tailrace.stores.selections import packed, unpacked
 
 FORMAT: Final = 1
 """Of the records, told in a header of each message."""
@@ -91,20 +91,8 @@ def decode(data: bytes) -> Record:
     return _decoder.decode(data)
 
 
-def _plain(value: object) -> object:
-    assert isinstance(value, Selection), value
-    assert value.filter is None, "the selection of a condition has no filter"
-    return value.topics, value.types, value.tags, value.within
-
-
-def _rich(kind: type, value: object) -> object:
-    assert kind is Selection, kind
-    topics, types, tags, within = msgspec.convert(value, tuple[list[str], list[str], list[str], list[str]])
-    return Selection(topics, types, tags, within=within)
-
-
-_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
-_decoder: Final = msgspec.msgpack.Decoder(Record, dec_hook=_rich)
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=packed)
+_decoder: Final = msgspec.msgpack.Decoder(Record, dec_hook=unpacked)
 
 
 # ---- subjects ---------------------------------------------------------------------------------------------

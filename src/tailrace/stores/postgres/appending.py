@@ -29,12 +29,13 @@ from tailrace.log.judging import (
 from tailrace.log.repetition import NOTHING, Answer, Place, is_remembered, remembered, repeated, without_repeated
 from tailrace.log.store import Appended, Entry, Fork, Receipt
 from tailrace.stores.postgres.connection import Connection
-from tailrace.stores.postgres.forks import Forks, Inherited
+from tailrace.stores.postgres.forks import Forks
 from tailrace.stores.postgres.memories import Memories, State
 from tailrace.stores.postgres.pages import Pages
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Tail, Topic, Topics
 from tailrace.stores.postgres.writing import FLUSH_BYTES, Orphan, Writing
+from tailrace.stores.tables.topics import Inherited
 
 
 def names_of(entries: Iterable[Entry]) -> set[str]:

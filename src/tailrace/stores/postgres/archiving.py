@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import asyncpg
 import msgspec
@@ -18,27 +18,23 @@ from tailrace.core.event import Event
 from tailrace.core.position import BIRTH
 from tailrace.core.retention import Durability
 from tailrace.errors import StoreCorrupt, StoreUnusable
-from tailrace.log.archive import Head, Memories, Memory, TopicState, require_reachable
+from tailrace.log.archive import HOLDS_A_LOG, Head, Memories, Memory, TopicState, require_reachable, require_same_log
 from tailrace.log.store import PAGE_BYTES
 from tailrace.stores.postgres.archive_rows import (
     EVENT_COLUMNS,
     TAG_COLUMNS,
-    Cells,
-    IdRow,
-    KeyRow,
-    ProducerRow,
-    StateRow,
     event_rows,
-    memory_row,
+    sequence,
+    state_of,
     tag_rows,
-    topic_row,
 )
 from tailrace.stores.postgres.connection import Connection
 from tailrace.stores.postgres.pages import snapshot
-from tailrace.stores.postgres.rows import Row, event
+from tailrace.stores.postgres.rows import Row, event, plain, safe
 from tailrace.stores.postgres.schema import is_copy
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.writing import turned
+from tailrace.stores.tables.archive_rows import Bookmark, Cells, MemoryRow, Owner, StateRow, memory_row, state_rows
 
 _BEGIN_PAGE: Final = "BEGIN; SET LOCAL synchronous_commit = off"
 """A page need not be on disk when it is answered: what is lost with the server is lost together with the knowledge that
@@ -85,7 +81,7 @@ class PostgresArchive:
     async def states(self, after: str, limit: int) -> Sequence[TopicState]:
         """See `Archive.states`."""
         found = await self._ask(lambda connection: connection.all(StateRow, self._sql["states"], after, limit))
-        return [row.state() for row in found]
+        return [state_of(row) for row in found]
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
         """See `Archive.events`."""
@@ -109,18 +105,11 @@ class PostgresArchive:
 
     async def memories(self, bookmark: str, limit: int) -> Memories:
         """See `Archive.memories`: producers, then Idempotency-Keys, then ids, each by topic."""
-        mark = msgspec.json.decode(bookmark, type=_Bookmark) if bookmark else _Bookmark(0, _KINDS[0].start)
-        kind = _KINDS[mark.kind]
-        found = await self._ask(
-            lambda connection: connection.all(kind.shape, self._sql[kind.statement], *mark.after, limit)
-        )
-        if len(found) == limit:
-            mark = _Bookmark(mark.kind, found[-1][: len(kind.start)])
-        elif mark.kind + 1 < len(_KINDS):
-            mark = _Bookmark(mark.kind + 1, _KINDS[mark.kind + 1].start)
-        else:
-            return Memories([row.memory() for row in found], None)
-        return Memories([row.memory() for row in found], msgspec.json.encode(mark).decode())
+        mark = Bookmark.parse(bookmark)
+        shape: Callable[..., MemoryRow] = mark.kind.shape
+        statement = self._sql[mark.kind.name]
+        found = await self._ask(lambda connection: connection.all(shape, statement, *mark.after, limit))
+        return mark.page(found, limit, plain)
 
     # ---- filling it ---------------------------------------------------------------------------------------
 
@@ -132,9 +121,7 @@ class PostgresArchive:
                 if await is_copy(connection, self._statements):
                     return await self._go_on(connection, head)
                 if not await connection.one(bool, self._sql["is_empty"], BIRTH):
-                    raise StoreUnusable(
-                        "The target holds a log already: copy into a store that is empty, or remove what is there."
-                    )
+                    raise StoreUnusable(HOLDS_A_LOG)
                 await connection.run(self._sql["put_epochs"], *(turned(head.ends) or ((), ())))
                 await self._put_head(connection, head, BIRTH)
                 await connection.run(self._sql["begin_copying"])
@@ -159,11 +146,7 @@ class PostgresArchive:
 
     async def _go_on(self, connection: Connection, head: Head) -> int:
         known, taken = await self._head(connection), await self._taken(connection)
-        if (known.epoch, known.ends) != (head.epoch, head.ends) or taken > head.last:
-            raise StoreUnusable(
-                "The target holds an unfinished copy of another log: give the source that it was begun with, or "
-                "remove it."
-            )
+        require_same_log(known, taken, head)
         return taken
 
     async def _taken(self, connection: Connection) -> int:
@@ -187,38 +170,18 @@ class PostgresArchive:
         async def ask(connection: Connection) -> None:
             async with _transaction(connection, _BEGIN_PAGE):
                 await self._taken(connection)
-                rows = await self._state_rows(connection, states)
-                for name, found in rows.items():
-                    if found:
-                        await connection.run(self._sql[name], *turned(found))
+                known = await self._known(connection, [state.name for state in states])
+                newest = await connection.one(int, self._sql["newest_id"])
+                topics, kept, descents = state_rows(states, known, newest, sequence)
+                for name, rows in (("put_states", topics), ("put_kept", kept), ("put_descents", descents)):
+                    if rows:
+                        await connection.run(self._sql[name], *turned(rows))
 
         await self._ask(ask)
 
-    async def _state_rows(self, connection: Connection, states: Sequence[TopicState]) -> dict[str, list[Cells]]:
-        """What is put of topics, by statement. A name that was put before keeps its id, for events may have it. A gone
-        one has another for what it owns.
-        """
-        known = await self._known(connection, [state.name for state in states])
-        newest = await connection.one(int, self._sql["newest_id"])
-        topics: list[Cells] = []
-        kept: list[Cells] = []
-        descents: list[Cells] = []
-        for state in states:
-            id_, owner = known.get(state.name, (newest + 1, newest + 1))
-            newest = max(newest, owner)
-            if state.kept_through is not None:
-                if id_ == owner:
-                    id_ = newest = newest + 1
-                kept.append((owner, state.name, state.kept_through))
-            topics.append(topic_row(state, id_, owner))
-            if state.descent is not None:
-                descents.append((owner, *msgspec.structs.astuple(state.descent)))
-        return {"put_states": topics, "put_kept": kept, "put_descents": descents}
-
-    async def _known(self, connection: Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """The ids of names, and of what they own."""
-        found = await connection.all(_Owner, self._sql["owners"], list(names))
-        return {name: (id_, owner) for name, id_, owner in found}
+    async def _known(self, connection: Connection, names: Iterable[str]) -> dict[str, Owner]:
+        """What was put under names."""
+        return {one.name: one for one in await connection.all(Owner, self._sql["owners"], list(names))}
 
     async def put_events(self, events: Sequence[Event]) -> None:
         """See `Archive.put_events`."""
@@ -248,10 +211,11 @@ class PostgresArchive:
                 owners = await self._owners_of(connection, {one.topic for one in memories})
                 found: dict[str, dict[Cells, Cells]] = {}
                 for one in memories:
-                    name, key, known = memory_row(one, owners[one.topic])
-                    found.setdefault(name, {})[key] = known
-                for name, rows in found.items():
-                    await connection.run(self._sql[name], *turned([(*key, *known) for key, known in rows.items()]))
+                    kind, key, known = memory_row(one, owners[one.topic], safe)
+                    found.setdefault(kind, {})[key] = known
+                for kind, gathered in found.items():
+                    rows = [(*key, *known) for key, known in gathered.items()]
+                    await connection.run(self._sql[f"put_{kind}"], *turned(rows))
 
         await self._ask(ask)
 
@@ -259,7 +223,7 @@ class PostgresArchive:
         missing = names.difference(self._owners)
         if missing:
             known = await self._known(connection, missing)
-            self._owners.update((name, owner) for name, (_, owner) in known.items())
+            self._owners.update((one.name, one.owner) for one in known.values())
         return self._owners
 
     async def finish(self, head: Head) -> None:
@@ -284,37 +248,6 @@ async def _transaction(connection: Connection, begin: str) -> AsyncIterator[None
     await connection.run(begin)
     yield
     await connection.run("COMMIT")
-
-
-# ---- shapes of rows ---------------------------------------------------------------------------------------
-
-
-class _Owner(NamedTuple):
-    name: str
-    id: int
-    owner: int
-
-
-class _Kind(NamedTuple):
-    """A table of memories: how its rows are asked for, and the key before the first."""
-
-    statement: str
-    shape: Callable[..., ProducerRow | KeyRow | IdRow]
-    start: tuple[int | str | None, ...]
-
-
-class _Bookmark(NamedTuple):
-    """The next memory is one of this kind (an index), after this key."""
-
-    kind: int
-    after: tuple[int | str | None, ...]
-
-
-_KINDS: Final = (
-    _Kind("producers", ProducerRow, (0, "")),
-    _Kind("receipts", KeyRow, (0, "")),
-    _Kind("ids", IdRow, (0, "", "")),
-)
 
 
 def _pair(epoch: int, last: int) -> tuple[int, int]:

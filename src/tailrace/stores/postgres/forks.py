@@ -6,8 +6,6 @@ name is gone instead of free. The last fork that goes lets go of it, and of what
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from tailrace.core.retention import TopicConfig
 from tailrace.errors import TopicGone, TopicNotFound
 from tailrace.log.judging import fork_position, gone, not_found, require_content_type
@@ -15,14 +13,7 @@ from tailrace.log.store import Fork
 from tailrace.stores.postgres.connection import Connection
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Topic, Topics
-
-
-class Inherited(NamedTuple):
-    """What a fork takes over: a source's events up to `position`; `part` is the fork's own business."""
-
-    source: Topic
-    position: int
-    part: int
+from tailrace.stores.tables.topics import Inherited
 
 
 class Forks:

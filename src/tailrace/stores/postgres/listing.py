@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from tailrace.core.topic import is_pattern, matcher
+from tailrace.core.topic import is_pattern, matcher, name_range
 from tailrace.log.store import Fork, TopicInfo
 from tailrace.stores.postgres.connection import Connection
 from tailrace.stores.postgres.forks import absent
-from tailrace.stores.postgres.selecting import between
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import config_of
 
@@ -36,7 +35,7 @@ async def find(connection: Connection, statements: Statements, topic: str, now: 
 async def listed(connection: Connection, statements: Statements, wanted: Wanted) -> list[TopicInfo]:
     """What is wanted, in order of name."""
     pattern, after, limit, now = wanted
-    low, high = between(pattern)
+    low, high = name_range(pattern)
     match, most = matcher(pattern), min(limit, _LISTED)
     found: list[TopicInfo] = []
     while True:

@@ -13,8 +13,9 @@ from tailrace.core.event import Draft
 from tailrace.core.producer import ProducerState
 from tailrace.log.repetition import Answer, Place
 from tailrace.log.store import Entry
+from tailrace.log.usual import stored_source
 from tailrace.stores.postgres.connection import Connection
-from tailrace.stores.postgres.rows import safe, stored_source
+from tailrace.stores.postgres.rows import safe
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Moved, Topics
 

@@ -15,21 +15,30 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tailrace.core.event import Event
-from tailrace.core.position import Cursor
-from tailrace.core.retention import expired
+from tailrace.core.position import Cursor, Epochs
 from tailrace.core.selection import Selection
 from tailrace.log.judging import resolve
-from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
+from tailrace.log.store import PAGE_BYTES, Gap, Page
 from tailrace.stores.postgres.connection import Connection, Value
-from tailrace.stores.postgres.lineage import END, Lineage
-from tailrace.stores.postgres.rows import Epochs, Row, event, safe
-from tailrace.stores.postgres.selecting import Plan, Source, Sources
+from tailrace.stores.postgres.rows import Row, event, safe
+from tailrace.stores.postgres.selecting import Sources
 from tailrace.stores.postgres.statements import Statements
-
-_CHUNK: Final = 5_000
-"""Marks that are fetched at a time."""
-_CONDITION_ROWS: Final = 500
-"""Rows that are looked at a time for a condition."""
+from tailrace.stores.tables.lineage import Ancestor, Lineage
+from tailrace.stores.tables.pages import (
+    CONDITION_ROWS,
+    END,
+    MARKS,
+    Looked,
+    Mark,
+    SelectedTopic,
+    fork_of,
+    gap_of,
+    inherited_gap,
+    is_over,
+    marks_of,
+    shown,
+)
+from tailrace.stores.tables.selecting import Plan, Source
 
 
 class Range(NamedTuple):
@@ -41,26 +50,6 @@ class Range(NamedTuple):
     backwards: bool = False
 
 
-class Mark(NamedTuple):
-    """What was removed of a topic that is or has been."""
-
-    name: str
-    removed_through: int
-    compacted_through: int
-    deleted_at: int
-
-
-class _Topic(NamedTuple):
-    id: int
-    name: str
-    live: bool
-    closed_at: int | None
-    removed_through: int
-    deleted_at: int
-    tail: int
-    inherits: bool  # told only of a topic that is selected alone
-
-
 class _Head(NamedTuple):
     """What is true at the moment of a page; `topics` are the selected ones, if they are known by name; `marks` what was
     removed of those that a fork has inherited from, by id.
@@ -70,22 +59,19 @@ class _Head(NamedTuple):
     last: int
     newest_topic: int
     removed_through: int
-    topics: list[_Topic]
+    topics: list[SelectedTopic]
     marks: list[tuple[int, int]]
 
 
-class _Looked(NamedTuple):
-    """What was found: events that match, expired ones included; the last position looked at; whether to the end."""
+class _Answer(NamedTuple):
+    """What one look has found, and by which plan."""
 
     head: _Head
     plan: Plan
-    events: list[Event]
-    through: int
-    exhausted: bool
-    looked: int
+    looked: Looked
 
 
-_topics_decoder: Final = msgspec.json.Decoder(list[_Topic])
+_topics_decoder: Final = msgspec.json.Decoder(list[SelectedTopic])
 _marks_decoder: Final = msgspec.json.Decoder(list[tuple[int, int]])
 _NONE: Final = "[]"
 
@@ -104,24 +90,24 @@ class Pages:
     async def read(self, connection: Connection, selection: Selection, after: Cursor, limit: int) -> Page:
         """See `Store.read`."""
         source = await self._sources.of(connection, selection)
-        looked = await self._look_after(connection, source, after, limit)
-        if self._needs_marks(looked.plan, after, looked.head) and not connection.session.is_in_transaction():
+        head, plan, looked = await self._look_after(connection, source, after, limit)
+        if self._needs_marks(plan, after, head) and not connection.session.is_in_transaction():
             async with snapshot(connection):
                 return await self.read(connection, selection, after, limit)
-        events, through, exhausted = self._page(source, looked, limit)
-        last = looked.head.last if exhausted else through
-        gap = await self._gap(connection, looked.plan, after, looked.head)
-        closed = exhausted and _is_over(selection, looked.head)
-        tail = max([topic.tail for topic in looked.head.topics]) if closed else 0
-        return Page(events, Cursor(looked.head.epoch, last), gap, closed, tail, exhausted)
+        events, through, exhausted = shown(source, looked, limit, self._clock())
+        last = head.last if exhausted else through
+        gap = await self._gap(connection, plan, after, head)
+        closed = exhausted and is_over(selection, head.topics)
+        tail = max([topic.tail for topic in head.topics]) if closed else 0
+        return Page(events, Cursor(head.epoch, last), gap, closed, tail, exhausted)
 
-    async def _look_after(self, connection: Connection, source: Source, after: Cursor, limit: int) -> _Looked:
+    async def _look_after(self, connection: Connection, source: Source, after: Cursor, limit: int) -> _Answer:
         while True:
             epochs = self.epochs
             start, _ = resolve(after, Cursor(epochs.epoch, END), epochs.ends)
-            looked = await self._look(connection, source, Range(start, END, source.rows(limit)))
+            answer = await self._look(connection, source, Range(start, END, source.rows(limit)))
             if epochs is self.epochs:
-                return looked
+                return answer
 
     async def read_back(self, connection: Connection, selection: Selection, before: Cursor, limit: int) -> Page:
         """See `Store.read_back`."""
@@ -130,24 +116,16 @@ class Pages:
             epochs = self.epochs
             start, reason = resolve(before, Cursor(epochs.epoch, END), epochs.ends)
             start = END if reason else start
-            looked = await self._look(connection, source, Range(0, start, source.rows(limit), backwards=True))
+            rows = Range(0, start, source.rows(limit), backwards=True)
+            head, _, looked = await self._look(connection, source, rows)
             if epochs is self.epochs:
                 break
-        events, through, exhausted = self._page(source, looked, limit)
-        return Page(events, Cursor(looked.head.epoch, 0 if exhausted else through))
-
-    def _page(self, source: Source, looked: _Looked, limit: int) -> tuple[list[Event], int, bool]:
-        """What goes on the page, the last position it tells of, and whether that is all there is."""
-        now = self._clock()
-        kept = [event for event in looked.events if event.expires_at is None or not expired(event.expires_at, now)]
-        source.learn(looked.looked, len(kept))
-        if len(kept) > limit:
-            return kept[:limit], kept[limit - 1].position, False
-        return kept, looked.through, looked.exhausted
+        events, through, exhausted = shown(source, looked, limit, self._clock())
+        return Page(events, Cursor(head.epoch, 0 if exhausted else through))
 
     # ---- one look -----------------------------------------------------------------------------------------
 
-    async def _look(self, connection: Connection, source: Source, rows: Range, *, inherited: bool = True) -> _Looked:
+    async def _look(self, connection: Connection, source: Source, rows: Range, *, inherited: bool = True) -> _Answer:
         """Look, and again if it turns out that more must be known: other epochs, new names, what a fork inherits."""
         while True:
             plan = source.plan if inherited else source.plan._replace(lineage=None)
@@ -159,15 +137,15 @@ class Pages:
             if plan.is_behind(head.newest_topic):
                 await self._sources.keep_up(connection, source, head.newest_topic)
                 continue
-            fork = next((topic.id for topic in head.topics if topic.live and topic.inherits), None)
-            if inherited and fork != (plan.lineage.id if plan.lineage is not None else None):
-                source.inherit(None if fork is None else await Lineage.of(connection, self._statements, fork))
+            fork = fork_of(head.topics)
+            if inherited and fork != (None if plan.lineage is None else plan.lineage.id):
+                source.inherit(None if fork is None else await lineage_of(connection, self._statements, fork))
                 continue
             through = found[-1].position if found else rows.after
             exhausted = len(found) == count
             if exhausted and bound is not None:
                 through, exhausted = bound, False
-            return _Looked(head, plan, self._events(plan, found), through, exhausted, len(found))
+            return _Answer(head, plan, Looked(self._events(plan, found), through, exhausted, len(found)))
 
     async def _ask(self, connection: Connection, plan: Plan, rows: Range) -> tuple[_Head, list[Row], int, int | None]:
         """One page from one snapshot: its head, its rows, how many candidates there were, how far they reach."""
@@ -176,8 +154,8 @@ class Pages:
         ids: list[int] = []
         kind = plan.kind
         if plan.lineage is not None:
-            shown, upto, bound = plan.lineage.shown(rows.after, rows.before, backwards=rows.backwards)
-            ids, more = list(plan.lineage.names), [shown, upto]
+            line, bound = plan.lineage.shown(rows.after, rows.before, backwards=rows.backwards)
+            ids, more = list(plan.lineage.names), [[one.id for one in line], [one.upto for one in line]]
         elif kind == "tagged":
             more = [safe(plan.selection.tags[0])]
         text = _page_of(self._statements, kind, rows.backwards)
@@ -220,20 +198,10 @@ class Pages:
         if start == 0 or start >= head.removed_through:
             return None
         if plan.lineage is not None:
-            mark = plan.lineage.mark(dict(head.marks))
-            names = tuple(plan.names or ())
-            return Gap("removed", after, Cursor(head.epoch, mark), names) if mark > start else None
+            return inherited_gap(plan, dict(head.marks), after, head.epoch)
         if plan.names is not None:
-            marks = [Mark(topic.name, topic.removed_through, 0, topic.deleted_at) for topic in head.topics]
-        else:
-            marks = [mark async for mark in self._marks(connection, plan.selection, start)]
-        hit = sorted(mark for mark in marks if mark.removed_through > start)
-        if not hit:
-            return None
-        available = max(mark.removed_through for mark in hit)
-        deleted = any(mark.deleted_at > start for mark in hit)
-        topics = tuple(mark.name for mark in hit[:GAP_TOPICS])
-        return Gap("deleted" if deleted else "removed", after, Cursor(head.epoch, available), topics)
+            return gap_of(marks_of(head.topics), after, head.epoch)
+        return gap_of([mark async for mark in self._marks(connection, plan.selection, start)], after, head.epoch)
 
     async def _marks(self, connection: Connection, selection: Selection, after: int) -> AsyncIterator[Mark]:
         """The selected topics, of patterns only those that have a mark beyond a position."""
@@ -245,11 +213,11 @@ class Pages:
             return
         name = ""
         while True:
-            found = await connection.all(Mark, self._statements["marked"], after, name, _CHUNK)
+            found = await connection.all(Mark, self._statements["marked"], after, name, MARKS)
             for mark in found:
                 if selection.includes(mark.name):
                     yield mark
-            if len(found) < _CHUNK:
+            if len(found) < MARKS:
                 return
             name = found[-1].name
 
@@ -260,8 +228,8 @@ class Pages:
         source = await self._sources.of(connection, selection)
         before = END
         while True:
-            rows = Range(after, before, _CONDITION_ROWS, backwards=True)
-            looked = await self._look(connection, source, rows, inherited=False)
+            rows = Range(after, before, CONDITION_ROWS, backwards=True)
+            _, _, looked = await self._look(connection, source, rows, inherited=False)
             if looked.events:
                 return looked.events[0].position
             if looked.exhausted:
@@ -272,6 +240,12 @@ class Pages:
         """The highest mark of a selection, if it lies after a position; under the log's lock."""
         marks = [mark async for mark in self._marks(connection, selection, after)]
         return max([max(mark[1:3]) for mark in marks], default=0)
+
+
+async def lineage_of(connection: Connection, statements: Statements, id_: int) -> Lineage | None:
+    """The lineage of a fork; None if it has been deleted since."""
+    found = await connection.all(Ancestor, statements["lineage"], id_, END)
+    return Lineage(found) if len(found) > 1 else None
 
 
 async def read_epochs(connection: Connection, statements: Statements) -> Epochs:
@@ -292,13 +266,6 @@ async def snapshot(connection: Connection) -> AsyncIterator[None]:
     finally:
         if not connection.closed:
             await connection.run("COMMIT")
-
-
-def _is_over(selection: Selection, head: _Head) -> bool:
-    if not selection.exact:
-        return False
-    closed = [topic for topic in head.topics if topic.live and topic.closed_at is not None]
-    return len(closed) == len(selection.topics)
 
 
 @cache

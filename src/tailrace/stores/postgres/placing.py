@@ -15,9 +15,10 @@ from tailrace.core.event import Event, format_time
 from tailrace.core.position import Cursor
 from tailrace.core.retention import Durability
 from tailrace.log.store import Appended, Entry, Receipt
+from tailrace.log.usual import is_usual
 from tailrace.stores.postgres.appending import is_plain
 from tailrace.stores.postgres.connection import Connection, Value
-from tailrace.stores.postgres.rows import attributes, is_usual, safe
+from tailrace.stores.postgres.rows import attributes, safe
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Moved, Topics
 from tailrace.stores.postgres.writing import turned

@@ -5,21 +5,19 @@ PostgreSQL's text holds no NUL, so texts are written with `safe` and read with `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
 
-from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, Event, Extension, format_time
+from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, Event, Extension
+from tailrace.log.usual import stored_source, time_text
 
 Attributes = tuple[int | None, *tuple[str | None, ...]]
 """The columns from `expires_at` to `content_type`."""
 
 _tags_decoder: Final = msgspec.json.Decoder(tuple[str, ...])
 _extensions_decoder: Final = msgspec.json.Decoder(dict[str, Extension])
-time_text: Final = lru_cache(maxsize=1024)(format_time)
-"""Events that were stored together have the same time."""
 
 
 def safe(text: str) -> str:
@@ -32,21 +30,6 @@ def plain(text: str) -> str:
     if "\x01" not in text:
         return text
     return "\x01".join([part.replace("\x01\x02", "\0") for part in text.split("\x01\x01")])
-
-
-def is_usual(draft: Draft) -> bool:
-    """Whether a draft leaves everything to the log, so that all its attributes are NULL."""
-    return (
-        draft.type == DEFAULT_TYPE
-        and draft.content_type == JSON_TYPE
-        and draft.key is None
-        and draft.id is None
-        and draft.source is None
-        and draft.time is None
-        and draft.expires_at is None
-        and not draft.tags
-        and draft.extensions is None
-    )
 
 
 def attributes(draft: Draft) -> Attributes:
@@ -62,11 +45,6 @@ def attributes(draft: Draft) -> Attributes:
         msgspec.json.encode(draft.extensions).decode() if draft.extensions is not None else None,
         None if draft.content_type == JSON_TYPE else safe(draft.content_type or ""),
     )
-
-
-def stored_source(draft: Draft) -> str:
-    """A draft's source, or nothing if it is the usual one."""
-    return "" if draft.source is None or draft.source == f"/topics/{draft.topic}" else draft.source
 
 
 class Row(NamedTuple):
@@ -108,19 +86,3 @@ def event(row: Row, name: str, epoch_of: Callable[[int], int]) -> Event:
         extensions=_extensions_decoder.decode(more) if more else None,
         expires_at=expires_at,
     )
-
-
-class Epochs:
-    """The log's epoch, and where past ones ended."""
-
-    def __init__(self, epoch: int, ends: Mapping[int, int]) -> None:
-        self.epoch: int = epoch
-        self.ends: dict[int, int] = dict(ends)
-
-    def of(self, position: int) -> int:
-        """The epoch that a position was taken in."""
-        if self.ends:
-            for epoch, end in sorted(self.ends.items()):
-                if position <= end:
-                    return epoch
-        return self.epoch

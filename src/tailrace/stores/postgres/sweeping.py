@@ -13,9 +13,9 @@ from tailrace.core.retention import TopicConfig, cutoff, excess
 from tailrace.log.store import Swept
 from tailrace.stores.postgres.connection import Connection
 from tailrace.stores.postgres.forks import absent
-from tailrace.stores.postgres.lineage import END
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Tail, Topic, Topics
+from tailrace.stores.tables.pages import END
 
 _COMPARED: Final = 5_000
 """The most events whose keys one step of a sweep compares."""

@@ -13,9 +13,10 @@ from typing import Final
 import msgspec
 
 from tailrace.core.event import Draft
+from tailrace.log.usual import is_usual
 from tailrace.stores.postgres.connection import Connection, Value
 from tailrace.stores.postgres.memories import KINDS, Memories
-from tailrace.stores.postgres.rows import attributes, is_usual, safe
+from tailrace.stores.postgres.rows import attributes, safe
 from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Moved, Tail, Topics
 
@@ -84,22 +85,17 @@ class Writing:
             raise Moved
         tail.change += 1
         self._base = tail.last
-        topics.put, topics.counted = {}, {}
+        topics.settle()
         self._clear()
 
     def _columns(self, topics: Topics, memories: Memories) -> dict[str, Sequence[_Column]]:
         """The columns of each part of the statement."""
-        counted = [
-            (topic.id, topic.events, topic.size, topic.tail, topic.touched_at, topic.deadline)
-            for name, topic in topics.counted.items()
-            if name not in topics.put
-        ]
         found: dict[str, Sequence[_Column]] = {
             "put_usual": turned(self._usual),
             "put_rich": turned(self._rich),
             "put_tags": turned(self._tags.keys()),
-            "put_topics": turned([topic.row() for topic in topics.put.values()]),
-            "count_topics": turned(counted),
+            "put_topics": turned([topic.row() for topic in topics.changed.values()]),
+            "count_topics": turned(topics.counts()),
             "put_orphans": turned([msgspec.structs.astuple(orphan) for orphan in self.orphans]),
         }
         for kind in KINDS:

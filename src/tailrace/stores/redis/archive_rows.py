@@ -11,9 +11,10 @@ from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Event
 from tailrace.core.producer import ProducerState
 from tailrace.core.retention import TopicConfig, deadline
 from tailrace.log.archive import Descent, KnownId, KnownKey, KnownProducer, Living, Memory, TopicState
+from tailrace.log.usual import time_text
 from tailrace.stores.redis.memories import place_key, receipt_key, ttl
 from tailrace.stores.redis.request import Value
-from tailrace.stores.redis.rows import Meta, Reply, Settled, blob_of, meta_encoder, settled, time_text
+from tailrace.stores.redis.rows import Meta, Reply, Settled, blob_of, meta_encoder, settled
 
 Command = tuple[Value, ...]
 """A command of Redis; its key stands without the log's prefix."""

@@ -9,10 +9,10 @@ import msgspec
 
 from tailrace.core.condition import Condition
 from tailrace.core.event import Event
-from tailrace.core.position import Cursor
+from tailrace.core.position import Cursor, Epochs
 from tailrace.core.retention import expired
 from tailrace.core.selection import Selection
-from tailrace.core.topic import is_pattern, literal_prefix
+from tailrace.core.topic import literal_prefix, name_range
 from tailrace.errors import Unavailable
 from tailrace.log.judging import resolve
 from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
@@ -20,7 +20,7 @@ from tailrace.stores.redis.connection import Connection, LogGone
 from tailrace.stores.redis.facts import Looked
 from tailrace.stores.redis.kinship import END
 from tailrace.stores.redis.request import Check
-from tailrace.stores.redis.rows import Head, Place, Reply, Row, epochs, event, head, row, settled
+from tailrace.stores.redis.rows import Head, Place, Reply, Row, event, head, row, settled
 
 MERGED: Final = 64
 """The most topics that are read one by one; beyond it the whole log is looked through."""
@@ -185,20 +185,8 @@ def _question(selection: Selection, after: int, before: int, limit: int, *, back
 
 
 def _between(pattern: str) -> tuple[str, str]:
-    low, high = between(pattern)
+    low, high = name_range(pattern)
     return f"[{low}", "+" if high is None else f"({high}"
-
-
-def between(pattern: str) -> tuple[str, str | None]:
-    """The range of names that a pattern can match: from, and up to but without (None: to the end)."""
-    low = literal_prefix(pattern)
-    if not is_pattern(pattern):
-        return low, low + "\0"
-    stem = low.rstrip("\U0010ffff")
-    if not stem:
-        return low, None
-    following = ord(stem[-1]) + 1
-    return low, stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # there are no characters in between
 
 
 # ---- what is answered -------------------------------------------------------------------------------------
@@ -232,7 +220,7 @@ def _scores(flat: list[bytes]) -> dict[str, int]:
 
 def events_of(rows: Sequence[tuple[bytes, list[bytes]]], names: Mapping[bytes, str], at: Head) -> Iterable[Event]:
     """The events of rows, without those of topics that are deleted."""
-    epoch_of = epochs(at)
+    epoch_of = Epochs(at.epoch, at.ends).of
     for place, fields in rows:
         name = names.get(fields[0])
         if name is not None:

@@ -4,22 +4,20 @@ how each is written; `lua/prelude.lua` lists the keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, Event, Extension, format_time
+from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, Event, Extension
 from tailrace.core.position import Cursor
 from tailrace.core.retention import TopicConfig, deadline
 from tailrace.log.store import Fork, TopicInfo
+from tailrace.log.usual import is_usual, time_text
 
 Reply = Sequence[bytes]
 """One array of texts, as a script answers it."""
-
-time_text: Final = lru_cache(maxsize=1024)(format_time)
-"""Events that were stored together have the same time."""
 
 
 class Head(NamedTuple):
@@ -222,24 +220,9 @@ _meta_decoder: Final = msgspec.msgpack.Decoder(Meta)
 meta_encoder: Final[msgspec.msgpack.Encoder] = msgspec.msgpack.Encoder()
 
 
-def is_plain(draft: Draft) -> bool:
-    """Whether a draft leaves everything to the log."""
-    return (
-        draft.type == DEFAULT_TYPE
-        and draft.content_type == JSON_TYPE
-        and draft.id is None
-        and draft.key is None
-        and not draft.tags
-        and draft.source is None
-        and draft.time is None
-        and draft.expires_at is None
-        and draft.extensions is None
-    )
-
-
 def meta_of(draft: Draft, back: int) -> bytes:
     """The attributes of a draft that is the `back`th of its request; nothing if there are none."""
-    if is_plain(draft):
+    if is_usual(draft):
         return meta_encoder.encode(Meta(n=back)) if back else b""
     source = None if draft.source == f"/topics/{draft.topic}" else draft.source
     return meta_encoder.encode(
@@ -289,9 +272,3 @@ def event(place: Place, topic: str, data: bytes, meta: bytes) -> Event:
 
 
 _PLAIN: Final = Meta()
-
-
-def epochs(head: Head) -> Callable[[int], int]:
-    """A function that answers the epoch in which a position was taken."""
-    ends = sorted(head.ends.items())
-    return lambda position: next((epoch for epoch, end in ends if position <= end), head.epoch)

@@ -10,7 +10,7 @@ from typing import Final, Self, cast
 from tailrace.core.position import Cursor
 from tailrace.core.retention import TopicConfig
 from tailrace.core.selection import Selection
-from tailrace.core.topic import matcher
+from tailrace.core.topic import matcher, name_range
 from tailrace.errors import StoreClosed, TailraceError
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo, TopicView
 from tailrace.stores.redis import settings as urls
@@ -18,7 +18,7 @@ from tailrace.stores.redis.archiving import RedisArchive
 from tailrace.stores.redis.connection import Connection
 from tailrace.stores.redis.hints import Hints
 from tailrace.stores.redis.opening import enter, enter_first, examine
-from tailrace.stores.redis.pages import Pages, between
+from tailrace.stores.redis.pages import Pages
 from tailrace.stores.redis.rows import Head, Reply, head, row
 from tailrace.stores.redis.writing import Writer, absent, find, newer
 
@@ -158,7 +158,7 @@ class RedisStore:
     async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
         """See `Store.topics`."""
         self._require_open()
-        low, high = between(pattern)
+        low, high = name_range(pattern)
         match, now, found = matcher(pattern), self._clock(), list[TopicInfo]()
         start = f"({after}" if after and after >= low else f"[{low}"
         end = "+" if high is None else f"({high}"

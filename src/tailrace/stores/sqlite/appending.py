@@ -32,12 +32,13 @@ from tailrace.log.judging import (
 from tailrace.log.repetition import NOTHING, Answer, Place, is_remembered, remembered, repeated, without_repeated
 from tailrace.log.store import Appended, Entry, Fork, Receipt
 from tailrace.stores.sqlite.connection import Connection
-from tailrace.stores.sqlite.forks import Forks, Inherited
+from tailrace.stores.sqlite.forks import Forks
 from tailrace.stores.sqlite.memories import Memories
 from tailrace.stores.sqlite.pages import Pages
 from tailrace.stores.sqlite.placing import Placing
 from tailrace.stores.sqlite.statements import SQL
-from tailrace.stores.sqlite.topics import Topic, Topics
+from tailrace.stores.sqlite.topics import Topics
+from tailrace.stores.tables.topics import Inherited, Topic
 
 LEVELS: Final[tuple[Durability, ...]] = ("written", "fsync")
 """What a file of its own can reach."""

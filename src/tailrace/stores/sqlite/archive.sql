@@ -126,12 +126,12 @@ FROM (SELECT topic_id, source, ids.id AS id, name, recorded_at, position
       FROM ids JOIN topics ON topics.id = topic_id AND live)
 WHERE (topic_id, source, id) > (?, ?, ?) ORDER BY topic_id, source, id LIMIT ?;
 
--- put_producer: What is remembered of a producer.
+-- put_producers: What is remembered of a producer.
 INSERT OR REPLACE INTO producers (topic_id, producer_id, epoch, sequence, first, last, count)
 VALUES (?, ?, ?, ?, ?, ?, ?);
 
--- put_receipt: A first answer to an Idempotency-Key.
+-- put_receipts: A first answer to an Idempotency-Key.
 INSERT OR REPLACE INTO receipts (topic_id, key, recorded_at, first, last, count) VALUES (?, ?, ?, ?, ?, ?);
 
--- put_id: An explicit id.
+-- put_ids: An explicit id.
 INSERT OR REPLACE INTO ids (topic_id, source, id, recorded_at, position) VALUES (?, ?, ?, ?, ?);

@@ -7,7 +7,7 @@ not take it for a log either. How far the copy has come stands in a table of its
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -15,23 +15,17 @@ from tailrace.core.event import Event
 from tailrace.core.position import BIRTH
 from tailrace.core.retention import Durability
 from tailrace.errors import StoreUnusable
-from tailrace.log.archive import Head, Memories, Memory, TopicState, require_reachable
+from tailrace.log.archive import HOLDS_A_LOG, Head, Memories, Memory, TopicState, require_reachable, require_same_log
 from tailrace.log.store import PAGE_BYTES
 from tailrace.stores.sqlite import rows
 from tailrace.stores.sqlite.appending import LEVELS
-from tailrace.stores.sqlite.archive_rows import (
-    IdRow,
-    KeyRow,
-    ProducerRow,
-    StateRow,
-    event_rows,
-    memory_row,
-    topic_row,
-)
+from tailrace.stores.sqlite.archive_rows import event_rows, sequence, state_of
 from tailrace.stores.sqlite.connection import Connection, Value
 from tailrace.stores.sqlite.file import APPLICATION_ID, COPY_ID
+from tailrace.stores.sqlite.memories import safe, unsafe
 from tailrace.stores.sqlite.statements import ARCHIVE_SQL as SQL
 from tailrace.stores.sqlite.statements import SQL as PAGES
+from tailrace.stores.tables.archive_rows import Bookmark, Cells, Owner, StateRow, memory_row, state_rows
 
 _CHECKPOINT_PAGES: Final = 16_000
 """Pages after which a commit of a copy brings what it wrote into the file itself: rarely, for it waits for the disk."""
@@ -74,7 +68,7 @@ class SqliteArchive:
         """See `Archive.states`."""
         asked: dict[str, Value] = {"name": after, "limit": limit}
         found = await self._read(lambda connection: connection.rows(StateRow, SQL["states"], asked))
-        return [row.state() for row in found]
+        return [state_of(row) for row in found]
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
         """See `Archive.events`."""
@@ -103,18 +97,11 @@ class SqliteArchive:
 
     async def memories(self, bookmark: str, limit: int) -> Memories:
         """See `Archive.memories`: producers, then Idempotency-Keys, then ids, each by topic."""
-        mark = msgspec.json.decode(bookmark, type=_Bookmark) if bookmark else _Bookmark(0, _KINDS[0].start)
-        kind = _KINDS[mark.kind]
+        mark = Bookmark.parse(bookmark)
         found = await self._read(
-            lambda connection: connection.rows(kind.shape, SQL[kind.statement], (*mark.after, limit))
+            lambda connection: connection.rows(mark.kind.shape, SQL[mark.kind.name], (*mark.after, limit))
         )
-        if len(found) == limit:
-            mark = _Bookmark(mark.kind, found[-1][: len(kind.start)])
-        elif mark.kind + 1 < len(_KINDS):
-            mark = _Bookmark(mark.kind + 1, _KINDS[mark.kind + 1].start)
-        else:
-            return Memories([row.memory() for row in found], None)
-        return Memories([row.memory() for row in found], msgspec.json.encode(mark).decode())
+        return mark.page(found, limit, unsafe)
 
     # ---- filling it ---------------------------------------------------------------------------------------
 
@@ -152,17 +139,17 @@ class SqliteArchive:
     def _put_memories(self, connection: Connection, memories: Sequence[Memory]) -> None:
         with connection.transaction():
             owners = self._owners_of(connection, {one.topic for one in memories})
-            found: dict[str, list[tuple[Value, ...]]] = {}
+            found: dict[str, list[Cells]] = {}
             for one in memories:
-                statement, row = memory_row(one, owners[one.topic])
-                found.setdefault(statement, []).append(row)
-            for statement, gathered in found.items():
-                connection.many(SQL[statement], gathered)
+                kind, key, known = memory_row(one, owners[one.topic], safe)
+                found.setdefault(kind, []).append((*key, *known))
+            for kind, gathered in found.items():
+                connection.many(SQL[f"put_{kind}"], gathered)
 
     def _owners_of(self, connection: Connection, names: set[str]) -> dict[str, int]:
         missing = names.difference(self._owners)
         if missing:
-            self._owners.update((name, owner) for name, (_, owner) in _known(connection, missing).items())
+            self._owners.update((one.name, one.owner) for one in _known(connection, missing).values())
         return self._owners
 
     async def finish(self, head: Head) -> None:
@@ -184,9 +171,7 @@ def _begin(connection: Connection, head: Head) -> int:
         if connection.number(SQL["is_copy"]):
             return _go_on(connection, head)
         if not connection.number(SQL["is_empty"], {"birth": BIRTH}):
-            raise StoreUnusable(
-                "The target holds a log already: copy into a store that is empty, or remove what is there."
-            )
+            raise StoreUnusable(HOLDS_A_LOG)
         connection.run(SQL["make_copying"])
         connection.run(SQL["begin_copying"])
         _put_head(connection, head, BIRTH)
@@ -198,10 +183,7 @@ def _begin(connection: Connection, head: Head) -> int:
 
 def _go_on(connection: Connection, head: Head) -> int:
     known, taken = _head(connection), connection.number(SQL["taken"]) or 0
-    if (known.epoch, known.ends) != (head.epoch, head.ends) or taken > head.last:
-        raise StoreUnusable(
-            "The target holds an unfinished copy of another log: give the source that it was begun with, or remove it."
-        )
+    require_same_log(known, taken, head)
     return taken
 
 
@@ -222,63 +204,20 @@ def _finish(connection: Connection, head: Head) -> None:
 # ---- topics -----------------------------------------------------------------------------------------------
 
 
-def _known(connection: Connection, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """The ids of names, and of what they own."""
+def _known(connection: Connection, names: Iterable[str]) -> dict[str, Owner]:
+    """What was put under names."""
     asked = {"names": msgspec.json.encode(list(names)).decode()}
-    return {name: (id_, owner) for name, id_, owner in connection.rows(_Owner, SQL["owners"], asked)}
+    return {one.name: one for one in connection.rows(Owner, SQL["owners"], asked)}
 
 
 def _put_states(connection: Connection, states: Sequence[TopicState]) -> None:
-    """A name that was put before keeps its id, for events may have it. A gone one has another for what it owns."""
     with connection.transaction():
         known = _known(connection, [state.name for state in states])
         newest = connection.number(SQL["newest_id"]) or 0
-        topics: list[tuple[Value, ...]] = []
-        kept: list[tuple[Value, ...]] = []
-        descents: list[tuple[Value, ...]] = []
-        for state in states:
-            id_, owner = known.get(state.name, (newest + 1, newest + 1))
-            newest = max(newest, owner)
-            if state.kept_through is not None:
-                newest = newest + 1 if id_ == owner else newest
-                id_ = newest if id_ == owner else id_
-                kept.append((owner, state.name, state.kept_through))
-            topics.append(topic_row(state, id_, owner))
-            if state.descent is not None:
-                source, position, part, born = msgspec.structs.astuple(state.descent)
-                descents.append((owner, source, position, part, born))
+        topics, kept, descents = state_rows(states, known, newest, sequence)
         connection.many(SQL["put_state"], topics)
         connection.many(SQL["put_kept"], kept)
         connection.many(SQL["put_descent"], descents)
 
 
-# ---- shapes of rows ---------------------------------------------------------------------------------------
-
-
-class _Owner(NamedTuple):
-    name: str
-    id: int
-    owner: int
-
-
-class _Kind(NamedTuple):
-    """A table of memories: how its rows are asked for, and the key before the first."""
-
-    statement: str
-    shape: type[ProducerRow | KeyRow | IdRow]
-    start: tuple[int | str | None, ...]
-
-
-class _Bookmark(NamedTuple):
-    """The next memory is one of this kind (an index), after this key."""
-
-    kind: int
-    after: tuple[int | str | None, ...]
-
-
-_KINDS: Final = (
-    _Kind("producers", ProducerRow, (0, "")),
-    _Kind("receipts", KeyRow, (0, "")),
-    _Kind("ids", IdRow, (0, "", "")),
-)
 _names_decoder: Final[msgspec.json.Decoder[Iterable[tuple[int, str]]]] = msgspec.json.Decoder(list[tuple[int, str]])

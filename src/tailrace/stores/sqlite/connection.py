@@ -19,8 +19,6 @@ from tailrace.errors import StoreCorrupt, StoreFull, StoreLocked, TailraceError,
 Value = str | bytes | int | None
 Parameters = Sequence[Value] | Mapping[str, Value]
 
-END: Final = 2**63 - 1
-"""Beyond every position and every moment."""
 _TOGETHER: Final = 200
 """Rows that one statement inserts."""
 _STATEMENTS: Final = 128

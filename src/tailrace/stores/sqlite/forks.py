@@ -6,7 +6,7 @@ name is gone instead of free. The last fork that goes lets go of it, and of what
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -14,19 +14,13 @@ from tailrace.core.retention import TopicConfig
 from tailrace.errors import TopicGone, TopicNotFound
 from tailrace.log.judging import fork_position, gone, not_found, require_content_type
 from tailrace.log.store import Fork
-from tailrace.stores.sqlite.connection import END, Connection, Value
+from tailrace.stores.sqlite.connection import Connection, Value
 from tailrace.stores.sqlite.statements import SQL
-from tailrace.stores.sqlite.topics import Topic, Topics
+from tailrace.stores.sqlite.topics import Topics
+from tailrace.stores.tables.pages import END
+from tailrace.stores.tables.topics import Inherited, Topic
 
 _names_decoder: Final = msgspec.json.Decoder(list[str])
-
-
-class Inherited(NamedTuple):
-    """What a fork takes over: a source's events up to `position`; `part` is the fork's own business."""
-
-    source: Topic
-    position: int
-    part: int
 
 
 class Forks:

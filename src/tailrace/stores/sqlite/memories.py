@@ -16,8 +16,8 @@ from tailrace.core.event import Draft
 from tailrace.core.producer import ProducerState
 from tailrace.log.repetition import Answer, Place
 from tailrace.log.store import Entry
+from tailrace.log.usual import stored_source
 from tailrace.stores.sqlite.connection import Connection
-from tailrace.stores.sqlite.rows import stored_source
 from tailrace.stores.sqlite.statements import SQL
 
 NameKey = tuple[int, str]

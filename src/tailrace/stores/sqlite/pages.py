@@ -13,43 +13,33 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tailrace.core.event import Event
-from tailrace.core.position import Cursor
-from tailrace.core.retention import expired
+from tailrace.core.position import Cursor, Epochs
 from tailrace.core.selection import Selection
 from tailrace.log.judging import resolve
-from tailrace.log.store import GAP_TOPICS, PAGE_BYTES, Gap, Page
+from tailrace.log.store import PAGE_BYTES, Gap, Page
 from tailrace.stores.sqlite import rows
-from tailrace.stores.sqlite.connection import END, Connection, Value
-from tailrace.stores.sqlite.lineage import Lineage
-from tailrace.stores.sqlite.selecting import Source, Sources, page_of
+from tailrace.stores.sqlite.connection import Connection, Value
+from tailrace.stores.sqlite.lineage import lineage_of
+from tailrace.stores.sqlite.selecting import Sources, candidates, page_of
 from tailrace.stores.sqlite.statements import SQL
+from tailrace.stores.tables.pages import (
+    CONDITION_ROWS,
+    END,
+    MARKS,
+    Looked,
+    Mark,
+    SelectedTopic,
+    fork_of,
+    gap_of,
+    inherited_gap,
+    is_over,
+    marks_of,
+    shown,
+)
+from tailrace.stores.tables.selecting import Plan, Source
 
 _NAMES: Final = 20_000
 """Names of topics remembered by id."""
-_CHUNK: Final = 5_000
-"""Marks that are fetched at a time."""
-_CONDITION_ROWS: Final = 500
-"""Rows that are looked at a time for a condition."""
-
-
-class Mark(NamedTuple):
-    """What was removed of a topic that is or has been."""
-
-    name: str
-    removed_through: int
-    compacted_through: int
-    deleted_at: int
-
-
-class _Topic(NamedTuple):
-    id: int
-    name: str
-    live: int
-    closed_at: int | None
-    removed_through: int
-    deleted_at: int
-    tail: int
-    inherits: int  # told only of a topic that is selected alone
 
 
 class _Head(NamedTuple):
@@ -62,7 +52,7 @@ class _Head(NamedTuple):
     removed_through: int
     found: int
     orphans: tuple[int, ...]
-    topics: tuple[_Topic, ...]
+    topics: tuple[SelectedTopic, ...]
     marks: tuple[tuple[int, int], ...]
 
 
@@ -70,16 +60,6 @@ class _PageRow(NamedTuple):
     head: str
     rows: str
     data: bytes | None
-
-
-class _Looked(NamedTuple):
-    """What was found: events that match, expired ones included; the last position looked at; whether to the end."""
-
-    head: _Head
-    events: list[Event]
-    through: int
-    exhausted: bool
-    looked: int
 
 
 class _Moved(Exception):
@@ -97,6 +77,7 @@ class Pages:
     def __init__(self, connection: Connection, epoch: int, ends: Mapping[int, int], clock: Callable[[], int]) -> None:
         self._connection = connection
         self._epoch = epoch
+        self._epochs = Epochs(epoch, ends)
         self.ends = ends
         self._clock = clock
         self._sources = Sources(connection)
@@ -115,12 +96,12 @@ class Pages:
     def _read(self, selection: Selection, after: Cursor, limit: int) -> Page:
         source = self._sources.of(selection)
         start, _ = resolve(after, Cursor(self._epoch, END), self.ends)
-        looked = self._look_whole(source, start, END, limit)
-        events, through, exhausted = self._page(source, looked, limit)
-        last = looked.head.last if exhausted else through
-        gap = self._gap(source, after, looked.head)
-        closed = exhausted and self._is_over(selection, looked.head)
-        tail = max([topic.tail for topic in looked.head.topics]) if closed else 0
+        head, looked = self._look_whole(source, start, END, limit)
+        events, through, exhausted = shown(source, looked, limit, self._clock())
+        last = head.last if exhausted else through
+        gap = self._gap(source.plan, after, head)
+        closed = exhausted and is_over(selection, head.topics)
+        tail = max([topic.tail for topic in head.topics]) if closed else 0
         return Page(events, Cursor(self._epoch, last), gap, closed, tail, exhausted)
 
     def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
@@ -134,46 +115,37 @@ class Pages:
     def _read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
         source = self._sources.of(selection)
         start, reason = resolve(before, Cursor(self._epoch, END), self.ends)
-        looked = self._look_whole(source, 0, END if reason else start, limit, backwards=True)
-        events, through, exhausted = self._page(source, looked, limit)
+        _, looked = self._look_whole(source, 0, END if reason else start, limit, backwards=True)
+        events, through, exhausted = shown(source, looked, limit, self._clock())
         return Page(events, Cursor(self._epoch, 0 if exhausted else through))
-
-    def _page(self, source: Source, looked: _Looked, limit: int) -> tuple[list[Event], int, bool]:
-        """What goes on the page, the last position it tells of, and whether that is all there is."""
-        now = self._clock()
-        kept = [event for event in looked.events if event.expires_at is None or not expired(event.expires_at, now)]
-        source.learn(looked.looked, len(kept))
-        if len(kept) > limit:
-            return kept[:limit], kept[limit - 1].position, False
-        return kept, looked.through, looked.exhausted
 
     # ---- one look -----------------------------------------------------------------------------------------
 
-    def _look_whole(self, source: Source, after: int, before: int, limit: int, *, backwards: bool = False) -> _Looked:
+    def _look_whole(
+        self, source: Source, after: int, before: int, limit: int, *, backwards: bool = False
+    ) -> tuple[_Head, Looked]:
         """A look that also shows what a fork has inherited; again, if it turns out that the topic is one, or another
         one than before.
         """
         while True:
-            looked = self._look(source, after, before, source.rows(limit), backwards=backwards)
-            fork = next((topic.id for topic in looked.head.topics if topic.live and topic.inherits), None)
-            if fork == (source.lineage.id if source.lineage is not None else None):
-                return looked
-            source.lineage = None if fork is None else Lineage.of(self._connection, fork)
+            head, looked = self._look(source, after, before, source.rows(limit), backwards=backwards)
+            fork, known = fork_of(head.topics), source.plan.lineage
+            if fork == (None if known is None else known.id):
+                return head, looked
+            source.inherit(None if fork is None else lineage_of(self._connection, fork))
 
-    def _look(self, source: Source, after: int, before: int, limit: int, *, backwards: bool = False) -> _Looked:
-        lineage, bound = source.lineage, None
-        if lineage is not None:
-            candidates, parameters, bound = lineage.candidates(after, before, backwards=backwards)
-            parameters["ids"] = lineage.ids
-        else:
-            candidates, parameters = source.candidates()
+    def _look(
+        self, source: Source, after: int, before: int, limit: int, *, backwards: bool = False
+    ) -> tuple[_Head, Looked]:
+        plan = source.plan
+        statement, parameters, bound = candidates(plan, after, before, backwards=backwards)
         asked = {"after": after, "before": before, "limit": limit, "bytes": PAGE_BYTES, **parameters}
-        asked["names"] = msgspec.json.encode(source.names or ()).decode()
-        asked["alone"] = source.alone
-        page = page_of(candidates, backwards=backwards, narrow=source.narrow, inherited=lineage is not None)
+        asked["names"] = msgspec.json.encode(plan.names or ()).decode()
+        asked["alone"] = plan.alone
+        page = page_of(statement, backwards=backwards, narrow=plan.narrow, inherited=plan.lineage is not None)
         head_text, rows_text, data = self._connection.row(_PageRow, page, asked)
         head = _head_decoder.decode(head_text)
-        if not source.selection.exact and source.names is not None and head.newest_topic > source.known_through:
+        if plan.is_behind(head.newest_topic):
             self._require_snapshot()
             self._sources.keep_up(source, head.newest_topic)
             return self._look(source, after, before, limit, backwards=backwards)
@@ -182,27 +154,27 @@ class Pages:
         exhausted = len(found) == head.found
         if exhausted and bound is not None:
             through, exhausted = bound, False
-        events = self._events(source, head, found, data or b"")
-        return _Looked(head, events, through, exhausted, len(found))
+        return head, Looked(self._events(plan, head, found, data or b""), through, exhausted, len(found))
 
-    def _events(self, source: Source, head: _Head, found: list[rows.Row], data: bytes) -> list[Event]:
+    def _events(self, plan: Plan, head: _Head, found: list[rows.Row], data: bytes) -> list[Event]:
         """The events that are selected."""
         foreign: set[int] = set()
         names: Mapping[int, str]
-        if source.lineage is not None:
-            names = source.lineage.names
-        elif source.narrow:
+        selection = plan.selection
+        if plan.lineage is not None:
+            names = plan.lineage.names
+        elif plan.narrow:
             names = {topic.id: topic.name for topic in head.topics}
         else:
             ids = {row[1] for row in found}
             names = self._named(ids, head)
-            foreign = {id_ for id_ in ids if id_ in head.orphans or not source.selection.includes(names[id_])}
-        events = rows.events(found, data, names, self._epoch_of)
+            foreign = {id_ for id_ in ids if id_ in head.orphans or not selection.includes(names[id_])}
+        events = rows.events(found, data, names, self._epochs.of)
         if foreign:
             events = [event for row, event in zip(found, events, strict=True) if row[1] not in foreign]
-        if source.selection.by_topic_alone:
+        if selection.by_topic_alone:
             return events
-        return list(filter(source.selection.wants if source.lineage else source.selection.matches, events))
+        return list(filter(selection.wants if plan.lineage else selection.matches, events))
 
     def _named(self, ids: set[int], head: _Head) -> Mapping[int, str]:
         """The names of topics by id. An id never gets another name, but loses it when its topic is deleted."""
@@ -219,14 +191,6 @@ class Pages:
             self._names = {id_: names[id_] for id_ in ids}
         return names
 
-    def _epoch_of(self, position: int) -> int:
-        """The epoch that a position was taken in."""
-        if self.ends:
-            for epoch, end in sorted(self.ends.items()):
-                if position <= end:
-                    return epoch
-        return self._epoch
-
     def _require_snapshot(self) -> None:
         """More must be asked, and of the same moment."""
         if not self._connection.in_transaction:
@@ -234,29 +198,18 @@ class Pages:
 
     # ---- what else is true of that moment ------------------------------------------------------------------
 
-    def _gap(self, source: Source, after: Cursor, head: _Head) -> Gap | None:
+    def _gap(self, plan: Plan, after: Cursor, head: _Head) -> Gap | None:
         start, reason = resolve(after, Cursor(self._epoch, head.last), self.ends)
         if reason is not None:
             return Gap(reason, after, Cursor(self._epoch, start), ())
         if start == 0 or start >= head.removed_through:
             return None
-        if source.lineage is not None:
-            mark = source.lineage.mark(dict(head.marks))
-            names = tuple(source.names or ())
-            return Gap("removed", after, Cursor(self._epoch, mark), names) if mark > start else None
-        marks: Iterable[Mark]
-        if source.names is not None:
-            marks = [Mark(topic.name, topic.removed_through, 0, topic.deleted_at) for topic in head.topics]
-        else:
-            self._require_snapshot()
-            marks = self._marks(source.selection, start)
-        hit = sorted(mark for mark in marks if mark.removed_through > start)
-        if not hit:
-            return None
-        available = max(mark.removed_through for mark in hit)
-        deleted = any(mark.deleted_at > start for mark in hit)
-        topics = tuple(mark.name for mark in hit[:GAP_TOPICS])
-        return Gap("deleted" if deleted else "removed", after, Cursor(self._epoch, available), topics)
+        if plan.lineage is not None:
+            return inherited_gap(plan, dict(head.marks), after, self._epoch)
+        if plan.names is not None:
+            return gap_of(marks_of(head.topics), after, self._epoch)
+        self._require_snapshot()
+        return gap_of(self._marks(plan.selection, start), after, self._epoch)
 
     def _marks(self, selection: Selection, after: int) -> Iterable[Mark]:
         """The selected topics, of patterns only those that have a mark beyond a position."""
@@ -266,18 +219,12 @@ class Pages:
             return
         name = ""
         while True:
-            asked: dict[str, Value] = {"after": after, "name": name, "limit": _CHUNK}
+            asked: dict[str, Value] = {"after": after, "name": name, "limit": MARKS}
             found = self._connection.json(_marks_decoder, SQL["marked"], asked)
             yield from (mark for mark in found if selection.includes(mark.name))
-            if len(found) < _CHUNK:
+            if len(found) < MARKS:
                 return
             name = found[-1].name
-
-    def _is_over(self, selection: Selection, head: _Head) -> bool:
-        if not selection.exact:
-            return False
-        closed = [topic for topic in head.topics if topic.live and topic.closed_at is not None]
-        return len(closed) == len(selection.topics)
 
     # ---- conditions ---------------------------------------------------------------------------------------
 
@@ -286,7 +233,7 @@ class Pages:
         source = self._sources.of(selection)
         before = END
         while True:
-            looked = self._look(source, after, before, _CONDITION_ROWS, backwards=True)
+            _, looked = self._look(source, after, before, CONDITION_ROWS, backwards=True)
             if looked.events:
                 return looked.events[0].position
             if looked.exhausted:

@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from tailrace.core.event import Draft
+from tailrace.log.usual import is_usual
 from tailrace.stores.sqlite.connection import Connection, Value
-from tailrace.stores.sqlite.rows import attributes, is_plain
+from tailrace.stores.sqlite.rows import attributes
 from tailrace.stores.sqlite.statements import SQL
 
 FLUSH_BYTES: Final = 4 * 1024 * 1024
@@ -42,7 +43,7 @@ class Placing:
     def add(self, drafts: Sequence[Draft], topics: Mapping[str, int], first: int) -> None:
         """Take in the drafts of an entry, whose first gets position `first`; `topics` are their ids."""
         for position, draft in enumerate(drafts, first):
-            plain = is_plain(draft)
+            plain = is_usual(draft)
             gathered = self._plain if plain else self._rich
             data = draft.data
             row = (position, topics[draft.topic], first, gathered.end, len(data))

@@ -17,13 +17,12 @@ import msgspec
 
 from tailrace.core.position import Cursor
 from tailrace.core.selection import Selection
-from tailrace.core.topic import is_pattern, matcher
+from tailrace.core.topic import is_pattern, matcher, name_range
 from tailrace.errors import StoreClosed
 from tailrace.log.store import Page, TopicInfo, TopicView
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.forks import absent
 from tailrace.stores.sqlite.pages import Pages
-from tailrace.stores.sqlite.selecting import between
 from tailrace.stores.sqlite.statements import SQL
 
 _READERS: Final = 2
@@ -150,7 +149,7 @@ def find(connection: Connection, topic: str, now: int) -> TopicInfo:
 
 
 def _list(connection: Connection, pattern: str, after: str, limit: int, now: int) -> list[TopicInfo]:
-    low, high = between(pattern)
+    low, high = name_range(pattern)
     match = matcher(pattern)
     found: list[TopicInfo] = []
     while True:

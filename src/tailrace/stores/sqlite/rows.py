@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, Event, Extension, format_time
+from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, Event, Extension
+from tailrace.log.usual import stored_source, time_text
 
 _Text = str | None
 Row = tuple[  # position, topic, entry, recorded_at, size of data, expires_at; type, id, source, time; key, tags, …
@@ -19,23 +19,6 @@ Row = tuple[  # position, topic, entry, recorded_at, size of data, expires_at; t
 rows_decoder: Final = msgspec.json.Decoder(list[Row])
 _tags_decoder: Final = msgspec.json.Decoder(tuple[str, ...])
 _extensions_decoder: Final = msgspec.json.Decoder(dict[str, Extension])
-time_text: Final = lru_cache(maxsize=1024)(format_time)
-"""Events that were stored together have the same time."""
-
-
-def is_plain(draft: Draft) -> bool:
-    """Whether a draft leaves everything to the log, so that all its attributes are NULL."""
-    return (
-        draft.type == DEFAULT_TYPE
-        and draft.content_type == JSON_TYPE
-        and draft.key is None
-        and draft.id is None
-        and draft.source is None
-        and draft.time is None
-        and draft.expires_at is None
-        and not draft.tags
-        and draft.extensions is None
-    )
 
 
 def attributes(draft: Draft) -> tuple[int | None, *tuple[str | None, ...]]:
@@ -51,11 +34,6 @@ def attributes(draft: Draft) -> tuple[int | None, *tuple[str | None, ...]]:
         msgspec.json.encode(draft.extensions).decode() if draft.extensions is not None else None,
         None if draft.content_type == JSON_TYPE else draft.content_type or "",
     )
-
-
-def stored_source(draft: Draft) -> str:
-    """A draft's source, or nothing if it is the usual one."""
-    return "" if draft.source is None or draft.source == f"/topics/{draft.topic}" else draft.source
 
 
 def events(rows: Sequence[Row], data: bytes, names: Mapping[int, str], epoch_of: Callable[[int], int]) -> list[Event]:

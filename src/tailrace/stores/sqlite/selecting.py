@@ -1,9 +1,4 @@
-"""Which rows a selection is looked for in: the narrowest index that holds them all.
-
-An event's names, types and filter are compared in Python, on decoded events; here is decided what gets that far:
-the rows of the selected topics if they are few, else those of a tag, else the whole log. Patterns are resolved once
-and then kept up with the names that are new.
-"""
+"""Where the rows of selections are looked for, as one connection knows it; and the statements that answer them."""
 
 from __future__ import annotations
 
@@ -14,68 +9,13 @@ from typing import Final
 import msgspec
 
 from tailrace.core.selection import Selection
-from tailrace.core.topic import is_pattern, literal_prefix
+from tailrace.core.topic import name_range
 from tailrace.stores.sqlite.connection import Connection, Value
-from tailrace.stores.sqlite.lineage import MERGED, Lineage, arms, rounded
+from tailrace.stores.sqlite.lineage import arms, inherited, rounded
 from tailrace.stores.sqlite.statements import SQL
+from tailrace.stores.tables.selecting import CHUNK, RESOLVED, SOURCES, Plan, Source
 
-_RESOLVED: Final = 10_000
-"""The most names that a pattern is compared with before it counts as selecting too many."""
-_CHUNK: Final = 1_000
-"""Names that are fetched at a time."""
-_SOURCES: Final = 1_000
-"""Selections remembered."""
-SCANNED_LEAST: Final = 100
-SCANNED: Final = 5_000
-"""The fewest and the most rows that one page looks through when not all of them are selected."""
-
-strings_decoder: Final = msgspec.json.Decoder(list[str])
-
-
-class Source:
-    """Where a selection's rows are looked for. `names`: its topics, if they are known and few; None if many."""
-
-    def __init__(self, selection: Selection) -> None:
-        self.selection = selection
-        self.names: list[str] | None = [] if selection.topics != ("**",) else None
-        if selection.exact:
-            self.names = list(filter(selection.includes, selection.topics))
-        self.known_through = -1
-        """Up to this id the names of topics have been looked at; -1: not at all."""
-        self.scanned: int = SCANNED_LEAST
-        self.lineage: Lineage | None = None
-        """If one topic alone is selected, and is known to be a fork: what it has inherited from whom."""
-
-    @property
-    def alone(self) -> bool:
-        """Whether one topic is selected, by its name."""
-        return self.selection.exact and self.names is not None and len(self.names) == 1
-
-    @property
-    def narrow(self) -> bool:
-        """Whether the rows are those of the selected topics and no others."""
-        few = self.names is not None and len(self.names) <= MERGED and not self.selection.tags
-        return few or self.lineage is not None
-
-    def rows(self, limit: int) -> int:
-        """How many rows to look at for a page of so many events."""
-        return limit if self.narrow and self.selection.by_topic_alone else max(limit, self.scanned)
-
-    def learn(self, looked: int, kept: int) -> None:
-        """Look further next time if little of what was looked at was selected, and the other way round."""
-        if kept * 2 < looked:
-            self.scanned = min(SCANNED, max(self.scanned, looked) * 2)
-        elif self.scanned > SCANNED_LEAST:
-            self.scanned //= 2
-
-    def candidates(self) -> tuple[str, dict[str, Value]]:
-        """The statement that answers the rows, with its parameters; of a fork, `Lineage.candidates` does."""
-        if self.narrow:
-            assert self.names is not None, "narrow says so"
-            return _named(self.names)
-        if self.selection.tags:
-            return SQL["tagged"], {"tag": self.selection.tags[0]}
-        return SQL["whole"], {}
+_names_decoder: Final = msgspec.json.Decoder(list[str])
 
 
 class Sources:
@@ -90,64 +30,59 @@ class Sources:
         source = self._known.get(selection.key)
         if source is None:
             source = self._known[selection.key] = Source(selection)
-            if len(self._known) > _SOURCES:
+            if len(self._known) > SOURCES:
                 self._known.popitem(last=False)
         self._known.move_to_end(selection.key)
-        if not selection.exact and source.names is not None and source.known_through < 0:
+        if source.plan.is_behind(0):
             self._resolve(source)
         return source
 
     def keep_up(self, source: Source, newest: int) -> None:
         """Take in the names that have got an id since the source was made."""
-        while source.names is not None and source.known_through < newest:
-            found = self._connection.row(
-                tuple[int, str], SQL["named_since"], {"id": source.known_through, "limit": _CHUNK}
-            )
-            source.known_through = found[0]
-            self._add(source, strings_decoder.decode(found[1]))
+        while (plan := source.plan).is_behind(newest):
+            asked: dict[str, Value] = {"id": plan.known_through, "limit": CHUNK}
+            through, names = self._connection.row(tuple[int, str], SQL["named_since"], asked)
+            source.add(_names_decoder.decode(names), through)
 
     def _resolve(self, source: Source) -> None:
         """Only the names that start as a pattern does are looked at."""
         newest = self._connection.number(SQL["newest_topic"]) or 0
         examined = 0
-        for pattern in source.selection.topics:
-            low, high = between(pattern)
-            while source.names is not None:
-                asked = {"low": low, "high": high, "limit": _CHUNK}
-                found = self._connection.json(strings_decoder, SQL["named_between"], asked)
-                self._add(source, found)
+        for pattern in source.plan.selection.topics:
+            low, high = name_range(pattern)
+            while source.plan.names is not None:
+                asked = {"low": low, "high": high, "limit": CHUNK}
+                found = self._connection.json(_names_decoder, SQL["named_between"], asked)
+                source.add(found, -1)
                 examined += len(found)
-                if examined > _RESOLVED:
-                    source.names = None
-                if len(found) < _CHUNK:
+                if examined > RESOLVED:
+                    source.give_up()
+                if len(found) < CHUNK:
                     break
-                low = found[-1] + "\0"
-        source.known_through = newest
-
-    def _add(self, source: Source, names: list[str]) -> None:
-        assert source.names is not None, "asked only while they are few"
-        selected = {*source.names, *filter(source.selection.includes, names)}
-        source.names = sorted(selected) if len(selected) <= MERGED else None
+                low = found[-1] + "\x01"  # no name holds a control character
+        source.add((), newest)
 
 
-def between(pattern: str) -> tuple[str, str | None]:
-    """The range of names that a pattern can match: from, and up to but without (None: to the end)."""
-    low = literal_prefix(pattern)
-    if not is_pattern(pattern):
-        return low, low + "\0"
-    stem = low.rstrip("\U0010ffff")
-    if not stem:
-        return low, None
-    following = ord(stem[-1]) + 1
-    return low, stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # there are no characters in between
+def candidates(plan: Plan, after: int, before: int, *, backwards: bool) -> tuple[str, dict[str, Value], int | None]:
+    """The statement that answers the rows between two positions, with its parameters; and how far it looks, if that is
+    not to the end.
+    """
+    if plan.lineage is not None:
+        return inherited(plan.lineage, after, before, backwards=backwards)
+    if plan.narrow:
+        assert plan.names is not None, "narrow says so"
+        return _named(plan.names)
+    if plan.selection.tags:
+        return SQL["tagged"], {"tag": plan.selection.tags[0]}, None
+    return SQL["whole"], {}, None
 
 
-def _named(names: list[str]) -> tuple[str, dict[str, Value]]:
+def _named(names: list[str]) -> tuple[str, dict[str, Value], None]:
     """The number of topics is rounded up with names that no topic has, so that there are few different statements."""
     count = rounded(len(names))
     parameters: dict[str, Value] = {f"name{index}": None for index in range(count)}
     parameters.update({f"name{index}": name for index, name in enumerate(names)})
-    return arms("named", count), parameters
+    return arms("named", count), parameters, None
 
 
 @cache

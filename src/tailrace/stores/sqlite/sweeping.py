@@ -13,9 +13,11 @@ import msgspec
 
 from tailrace.core.retention import cutoff, excess
 from tailrace.log.store import Swept
-from tailrace.stores.sqlite.connection import END, Connection
+from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.statements import SQL
-from tailrace.stores.sqlite.topics import Topic, Topics
+from tailrace.stores.sqlite.topics import Topics
+from tailrace.stores.tables.pages import END
+from tailrace.stores.tables.topics import Topic
 
 _COMPARED: Final = 5_000
 """The most events whose keys one step of a sweep compares."""

@@ -13,13 +13,15 @@ from tailrace.errors import TailraceError
 from tailrace.log.judging import reached
 from tailrace.log.store import Appended, Entry, Swept, TopicInfo
 from tailrace.stores.sqlite.appending import LEVELS, Appending, Levels, Tail, level_of, names_of
-from tailrace.stores.sqlite.connection import END, Connection
+from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.forks import absent
 from tailrace.stores.sqlite.pages import Pages
 from tailrace.stores.sqlite.reading import find
 from tailrace.stores.sqlite.statements import SQL
 from tailrace.stores.sqlite.sweeping import Sweeping, purge
-from tailrace.stores.sqlite.topics import Topic, Topics
+from tailrace.stores.sqlite.topics import Topics
+from tailrace.stores.tables.pages import END
+from tailrace.stores.tables.topics import Topic
 
 _PURGED: Final = 500
 """Events of deleted topics that one step removes, between which appends get their turn."""

@@ -15,9 +15,9 @@ import msgspec
 
 from tailrace.core.event import Event
 from tailrace.core.retention import Durability, TopicConfig
-from tailrace.core.selection import Selection
 from tailrace.errors import TailraceError, TooLarge, Unavailable
 from tailrace.log.store import Appended, Entry, Receipt, Swept, TopicInfo
+from tailrace.stores.selections import packed, unpacked
 
 _LENGTH: Final = Struct(">I")
 FRAME_BYTES: Final = 2**32 - 1
@@ -226,20 +226,8 @@ _by_code: Final[dict[str, type[TailraceError]]] = {}
 # ---- frames --------------------------------------------------------------------------------------------------
 
 
-def _plain(value: object) -> object:
-    assert isinstance(value, Selection), value
-    assert value.filter is None, "the selection of a condition has no filter"
-    return value.topics, value.types, value.tags, value.within
-
-
-def _rich(kind: type, value: object) -> object:
-    assert kind is Selection, kind
-    topics, types, tags, within = msgspec.convert(value, tuple[list[str], list[str], list[str], list[str]])
-    return Selection(topics, types, tags, within=within)
-
-
-_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
-_from_sender: Final[msgspec.msgpack.Decoder[FromSender]] = msgspec.msgpack.Decoder(FromSender, dec_hook=_rich)
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=packed)
+_from_sender: Final[msgspec.msgpack.Decoder[FromSender]] = msgspec.msgpack.Decoder(FromSender, dec_hook=unpacked)
 _to_sender: Final[msgspec.msgpack.Decoder[ToSender]] = msgspec.msgpack.Decoder(ToSender)
 
 

@@ -7,14 +7,9 @@ birth, and all that it has inherited is older.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from tailrace.stores.postgres.connection import Connection
-from tailrace.stores.postgres.statements import Statements
-
-END: Final = 2**63 - 1
-"""Beyond every position."""
 MERGED: Final = 64
 """The most topics that are read one by one. Beyond it the whole log is looked through; or, of a lineage, less of it."""
 
@@ -31,20 +26,14 @@ class Ancestor(NamedTuple):
 class Lineage:
     """A fork and those it descends from."""
 
-    def __init__(self, ancestors: list[Ancestor]) -> None:
+    def __init__(self, ancestors: Sequence[Ancestor]) -> None:
         self._ancestors = ancestors  # itself first, the oldest last
         self.id: int = ancestors[0].id
         self.names: Mapping[int, str] = {one.id: one.name for one in ancestors}
 
-    @classmethod
-    async def of(cls, connection: Connection, statements: Statements, id_: int) -> Lineage | None:
-        """The lineage of a fork; None if it has been deleted since."""
-        found = await connection.all(Ancestor, statements["lineage"], id_, END)
-        return cls(found) if len(found) > 1 else None
-
-    def shown(self, after: int, before: int, *, backwards: bool) -> tuple[list[int], list[int], int | None]:
-        """The topics that have something between two positions, up to where each; and how far they reach, if there are
-        so many that not all of them are looked at.
+    def shown(self, after: int, before: int, *, backwards: bool) -> tuple[list[Ancestor], int | None]:
+        """The topics that have something between two positions; and how far they reach, if there are so many that not
+        all of them are looked at.
         """
         lower = [*[one.upto for one in self._ancestors[1:]], 0]
         shown = [
@@ -56,7 +45,7 @@ class Lineage:
         if len(shown) > MERGED:
             bound = shown[MERGED - 1][1] + 1 if backwards else shown[-MERGED][0].upto
             shown = shown[:MERGED] if backwards else shown[-MERGED:]
-        return [one.id for one, _ in shown], [one.upto for one, _ in shown], bound
+        return [one for one, _ in shown], bound
 
     def mark(self, removed_through: Mapping[int, int]) -> int:
         """The newest position of what was removed that would be shown. Marks that were raised before a fork's birth are
