@@ -28,6 +28,7 @@ from tailrace.errors import StoreUnusable, TopicNotFound, Unavailable
 from tailrace.log.store import Receipt, Store
 from tailrace.stores.from_url import open_store
 from tailrace.stores.nats import NatsStore, following
+from tailrace.stores.nats.journal import Append, Record, subject_of
 from tailrace.stores.nats.servers import Unsure
 from tailrace.stores.nats.stream import Stream
 
@@ -65,12 +66,12 @@ def lose_answers(monkeypatch: pytest.MonkeyPatch, *, written: bool, count: int =
     real = Stream.write
     left = [count]
 
-    async def write(self: Stream, subject: str, data: bytes, expected: int, node: str) -> int:
+    async def write(self: Stream, subject: str, record: Record, expected: int) -> int:
         if left[0] == 0:
-            return await real(self, subject, data, expected, node)
+            return await real(self, subject, record, expected)
         left[0] -= 1
         if written:
-            await real(self, subject, data, expected, node)
+            await real(self, subject, record, expected)
         raise Unsure("The answer was lost.")
 
     monkeypatch.setattr(Stream, "write", write)
@@ -101,14 +102,14 @@ async def test_a_record_that_lands_after_it_was_tried_again_counts_once(
 ) -> None:
     real, landed = Stream.write, []
 
-    async def late(self: Stream, subject: str, data: bytes, expected: int, node: str) -> int:
+    async def late(self: Stream, subject: str, record: Record, expected: int) -> int:
         if not landed:
-            landed.append((subject, data, expected, node))
+            landed.append((subject, record, expected))
             raise Unsure("It is on its way.")
         if len(landed) == 1:
             landed.append(landed[0])
             await real(self, *landed[0])
-        return await real(self, subject, data, expected, node)
+        return await real(self, subject, record, expected)
 
     monkeypatch.setattr(Stream, "write", late)
     [receipt] = (await store.append([entry()])).results
@@ -251,6 +252,54 @@ async def test_all_nodes_agree_on_the_new_epoch(server: Nats, store: NatsStore, 
     assert await everything(store) == await everything(other)
     assert [event.data for event in await everything(store)] == [b"kept", b"new"]
     await other.aclose()
+
+
+async def test_a_node_that_was_away_does_not_write_before_it_has_looked(
+    server: Nats, store: NatsStore, url: str, tmp_path: Path
+) -> None:
+    """The journal is as long as it was, and holds something else."""
+    other = await open_store(url)
+    await store.append([entry("a", b"kept")])
+    kept = await store.tip()
+    folder = await copied(server, tmp_path / "copy")
+    await append_until_it_works(store, entry("a", b"lost"))
+    await eventually(lambda: _has(other, 2))
+    async with other._following.turn:
+        appending = asyncio.create_task(append_until_it_works(other, entry("a", b"new")))
+        await asyncio.sleep(0)  # it is the first that waits for the turn
+        set_back(server, folder)
+        await eventually(lambda: _epoch_beyond(store, kept.epoch))
+        await eventually(lambda: _is_connected(other))
+    await appending
+    await eventually(lambda: _has(store, 2))
+    assert [event.data for event in await everything(store)] == [b"kept", b"new"]
+    assert await everything(store) == await everything(other)
+    await other.aclose()
+
+
+async def _is_connected(store: NatsStore) -> bool:
+    return bool(store._following._servers._client.is_connected)
+
+
+async def test_a_record_of_a_node_that_was_mistaken_is_passed_over_by_all(
+    store: NatsStore, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = await open_store(url)
+    await store.append([entry("a", b"1")])
+    tip = await store.tip()
+    journal, place = store._following.stream, store._following.readable.place
+    mistaken = Record(place.log, "mistaken", 1, "lost-7-7", 0, Append([entry("a", b"never")]))
+    await journal.write(subject_of("log", mistaken.command), mistaken, place.sequence)
+    await append_until_it_works(other, entry("a", b"2"))
+    await append_until_it_works(store, entry("a", b"3"))
+    newcomer = await open_store(url)
+    for node in (store, other, newcomer):
+        await eventually(lambda node=node: _has(node, 3))
+        assert [event.data for event in await everything(node)] == [b"1", b"2", b"3"]
+        assert (await node.tip()).epoch == tip.epoch  # nothing was lost
+    assert "mistaken-1-0 does not go on from the one before it, and is passed over" in caplog.text
+    await other.aclose()
+    await newcomer.aclose()
 
 
 async def _has(store: object, count: int) -> bool:

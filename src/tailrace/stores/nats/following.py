@@ -23,7 +23,7 @@ from tailrace.stores.nats.arrivals import Arrivals
 from tailrace.stores.nats.folder import Folder
 from tailrace.stores.nats.hints import Hints
 from tailrace.stores.nats.identity import Identity
-from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, encode, subject_of
+from tailrace.stores.nats.journal import Assembly, Part, RaiseEpoch, Record, decode, subject_of
 from tailrace.stores.nats.replica import Diverged, Replica, Result
 from tailrace.stores.nats.servers import Moved, Servers, Unsure
 from tailrace.stores.nats.snapshots import Snapshots
@@ -49,9 +49,12 @@ _REBUILDING: Final = "The log has lost its newest part, and is being read again:
 
 
 class _Lost(NamedTuple):
-    """What this node knew before the journal lost records: the epoch, and the newest records with the log's tail."""
+    """What this node knew before the journal lost records: the epoch, the newest record, and the newest ones that were
+    applied since its start with the log's tail.
+    """
 
     epoch: int
+    newest: str
     history: tuple[tuple[str, int], ...]
 
 
@@ -77,6 +80,8 @@ class Following:
         self._assembly = Assembly()
         self._arrivals = Arrivals(self.node)
         self._was_away = False
+        self._losses = servers.losses
+        self._rebuilding = False
         self._lost: _Lost | None = None
         self._history: deque[tuple[str, int]] = deque(maxlen=_HISTORY)
         self._expected = 0
@@ -174,15 +179,23 @@ class Following:
             try:
                 async with self.turn:
                     if self._was_away:
-                        await self._reconcile(await self.standing())
-                        self._was_away = False
-                        await self._tell_all()
+                        await self._come_back()
                     elif self._arrivals.highest > self.reached:
                         await self.catch_up(self._arrivals.highest, self._deadline())
             except TailraceError as error:
                 logger.info("the journal could not be followed, and is tried again: %r", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
                 self.reconnected()
+
+    async def _come_back(self) -> None:
+        """After an absence the journal may be another one, or have lost records."""
+        self._was_away, self._losses = False, self._servers.losses
+        try:
+            await self._reconcile(await self.standing())
+            await self._tell_all()
+        except BaseException:
+            self._was_away = True
+            raise
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._address.timeout_seconds
@@ -265,7 +278,7 @@ class Following:
 
     async def _do(self, records: Sequence[tuple[Record, int]]) -> None:
         try:
-            done = await self.readable.apply(records)
+            done = await self.readable.apply(records, knows_all=self._rebuilding)
         except BaseException:
             self.look_again()
             raise
@@ -284,7 +297,12 @@ class Following:
         self._assembly = Assembly()
 
     async def give_way(self, deadline: float) -> None:
-        """Let another node write, if it is its turn, and apply what it wrote."""
+        """Let another node write, if it is its turn, and apply what it wrote; after an absence, all that was written.
+
+        A sequence that is reached again says nothing: what stands there may have been lost, and replaced.
+        """
+        if self._was_away or self._losses != self._servers.losses:
+            await self._come_back()
         await self._arrivals.give_way()
         if self._arrivals.highest > self.reached:
             await self.catch_up(self._arrivals.highest, deadline)
@@ -297,7 +315,7 @@ class Following:
     async def write(self, record: Record) -> int:
         """Write a record behind what was looked at; see `Stream.write`."""
         subject = subject_of(self._address.log, record.command)
-        return await self.stream.write(subject, encode(record), self.reached, self.node)
+        return await self.stream.write(subject, record, self.reached)
 
     def expect(self, number: int) -> None:
         """If this record of this node is found in the journal, `found` tells what it came to."""
@@ -374,7 +392,7 @@ class Following:
             logger.warning("the stream holds another log than this replica: it is read from its beginning")
             await self._reopen(standing.identity, empty=True)
             await self._tell_all()
-        elif standing.last < self.reached:
+        elif standing.last < self.reached or not await self._stands(standing):
             await self._recover()
             return
         try:
@@ -384,19 +402,40 @@ class Following:
         if self._lost is not None:
             await self._raise_epoch(self._lost)
 
+    async def _stands(self, standing: Standing) -> bool:
+        """Whether the newest record that was applied is in the journal, as far as can be told. Raises Unavailable."""
+        place, deadline = self.readable.place, self._deadline()
+        if (
+            not max(standing.first, 1) <= place.sequence <= standing.last
+        ):  # nothing was applied, or it was removed since
+            return True
+        while not (parts := await self.stream.fetch(place.sequence - 1)):
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable("NATS does not give out all of the journal at the moment.")
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return parts[0].sequence != place.sequence or parts[0].record == place.record
+
     async def _recover(self) -> None:
-        """The journal has lost records that this node had applied: read what is left, and see to a new epoch."""
+        """The journal does not go on from what this node had applied: read it anew, and see to a new epoch if what was
+        applied is lost. A record that does not go on from the one before it was written by a node that did not know of
+        the loss; all nodes pass it over.
+        """
         standing = await self.standing()
         if standing is None:
             raise Unavailable(_REBUILDING)
         if standing.identity.log != self.readable.place.log:  # nothing is lost: it is another log
             await self._reconcile(standing)
             return
-        logger.error("the journal has lost records: what is left is read again, and a new epoch begins")
-        self._lost = self._lost or _Lost((await self.readable.tip()).epoch, tuple(self._history))
+        logger.error("the journal has lost records, or holds some that do not go on from it: it is read again")
+        epoch, newest = (await self.readable.tip()).epoch, self.readable.place.record
+        self._lost = self._lost or _Lost(epoch, newest, tuple(self._history))
         self._history.clear()
-        await self._reopen(standing.identity, empty=True)
-        await self._advance(standing.last, self._deadline())
+        self._rebuilding = True
+        try:
+            await self._reopen(standing.identity, empty=True)
+            await self._advance(standing.last, self._deadline())
+        finally:
+            self._rebuilding = False
         if self.reached > standing.last:
             raise Unavailable(
                 "The journal has lost more than its snapshot can mend: restore NATS from a backup, or delete the "
@@ -406,8 +445,11 @@ class Following:
         await self._tell_all()
 
     async def _raise_epoch(self, lost: _Lost) -> None:
-        """Begin an epoch beyond that of the loss, unless another node has done so by now."""
+        """Begin an epoch beyond that of the loss, unless another node has done so by now, or nothing is lost."""
         left = {name for name, _ in self._history}
+        if not lost.newest or lost.newest in left:
+            self._lost = None
+            return
         end = next((last for name, last in reversed(lost.history) if name in left), 0)
         while (tip := await self.readable.tip()).epoch <= lost.epoch:
             epoch = max(tip.epoch + 1, self._clock() // 1000)

@@ -129,7 +129,9 @@ def split(data: bytes, most: int) -> Sequence[bytes]:
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A message of the journal: the `index`th part (from 1) of a record of a `node`, and whether it is the last."""
+    """A message of the journal: the `index`th part (from 1) of a record of a `node`, whether it is the last, and what
+    the record is called.
+    """
 
     sequence: int
     data: bytes
@@ -137,6 +139,7 @@ class Part(msgspec.Struct, frozen=True):
     batch: str = ""
     index: int = 1
     is_last: bool = True
+    record: str = ""
 
 
 class Assembly:

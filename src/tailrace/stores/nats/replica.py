@@ -182,21 +182,24 @@ class Replica(Reading):
 
     # ---- the journal's records --------------------------------------------------------------------------------
 
-    async def apply(self, records: Sequence[tuple[Record, int]]) -> list[Applied]:
+    async def apply(self, records: Sequence[tuple[Record, int]], *, knows_all: bool = False) -> list[Applied]:
         """Do what the journal says: records that follow what was applied, each with the sequence of its last message.
 
-        All or nothing. Raises Diverged.
+        All or nothing. Raises Diverged for one that does not go on from the one before it. Who has read the journal
+        alone, and `knows_all` of it, knows that its writer was mistaken, and passes it over.
         """
-        return await self._write(self._apply, records)
+        return await self._write(self._apply, records, knows_all)
 
-    def _apply(self, records: Sequence[tuple[Record, int]]) -> list[Applied]:
+    def _apply(self, records: Sequence[tuple[Record, int]], knows_all: bool) -> list[Applied]:
         self._require_level()
         writer, place = self._opened.writer, self.place
         writer.hold()
         try:
             done: list[Applied] = []
             for record, sequence in records:
-                done.append(self._follow(record, place))
+                if not _goes_on(record, place, knows_all=knows_all):
+                    continue
+                done.append(self._follow(record))
                 place = Place(record.log, sequence, record.name)
             self._put(place)
         except BaseException:
@@ -206,9 +209,7 @@ class Replica(Reading):
         self.place = place
         return done
 
-    def _follow(self, record: Record, place: Place) -> Applied:
-        if (record.log, record.previous) != (place.log, place.record):
-            raise Diverged
+    def _follow(self, record: Record) -> Applied:
         try:
             result: Result | TailraceError = self._run(record.command, record.now)
         except TailraceError as refusal:
@@ -317,6 +318,16 @@ def put_place(path: Path, place: Place) -> None:
         _begun(connection, place)
     finally:
         connection.close()
+
+
+def _goes_on(record: Record, place: Place, *, knows_all: bool) -> bool:
+    """Whether a record follows what was applied. Raises Diverged if it does not, and that is not the record's fault."""
+    if (record.log, record.previous) == (place.log, place.record):
+        return True
+    if not knows_all or not place.record:  # the first may go on from a snapshot
+        raise Diverged
+    logger.warning("record %s does not go on from the one before it, and is passed over", record.name)
+    return False
 
 
 def _begun(connection: Connection, birth: Place) -> Place:

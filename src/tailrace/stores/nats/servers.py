@@ -97,6 +97,8 @@ class Servers:
         self._trusted = _trusted(address)
         self._client = Client()
         self._reconnected = reconnected
+        self.losses: int = 0
+        """How often the connection was lost."""
         self._trouble = ""
         self._is_refused = False
 
@@ -147,6 +149,7 @@ class Servers:
             servers=list(address.servers),
             name=f"tailrace {address.log}",
             error_cb=self._note,
+            disconnected_cb=self._gone,
             reconnected_cb=self._again,
             connect_timeout=math.ceil(address.timeout_seconds),
             reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # seconds, of which it takes parts too
@@ -169,6 +172,9 @@ class Servers:
         self._trouble = str(error) or repr(error)
         self._is_refused = self._is_refused or "Authorization" in repr(error)
         logger.debug("the connection to NATS: %s", self._trouble)
+
+    async def _gone(self) -> None:
+        self.losses += 1
 
     async def _again(self) -> None:
         self._trouble = ""

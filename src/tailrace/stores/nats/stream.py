@@ -29,6 +29,7 @@ _DUPLICATES_NS: Final = 100_000_000
 
 _FORMAT: Final = "Tailrace"
 _NODE: Final = "Tailrace-Node"
+_RECORD: Final = "Tailrace-Record"
 _EXPECTED: Final = "Nats-Expected-Last-Sequence"
 _BATCH: Final = "Nats-Batch-Id"
 _INDEX: Final = "Nats-Batch-Sequence"
@@ -124,7 +125,7 @@ class Stream:
 
     async def write_first(self, record: Record, expected: int) -> int:
         """Write a record while a copy is put into the stream; see `write`."""
-        return await self.write(subject_of_copy(self._address.log), encode(record), expected, record.node)
+        return await self.write(subject_of_copy(self._address.log), record, expected)
 
     async def listen(self, arrived: Callable[[Part], None], wanted: Callable[[str], None]) -> None:
         """From now on hand over what is written, as it is written, and which nodes ask for their turn. Both are hints,
@@ -146,15 +147,16 @@ class Stream:
         with suppress(Unavailable):
             await self._servers.send(f"{self._address.log}.w", node.encode())
 
-    async def write(self, subject: str, data: bytes, expected: int, node: str) -> int:
-        """Write a record of a node behind the message `expected`, or not at all; answers the sequence of its last
-        message. Raises Moved, StoreFull or Unavailable if it was not written, and Unsure.
+    async def write(self, subject: str, record: Record, expected: int) -> int:
+        """Write a record behind the message `expected`, or not at all; answers the sequence of its last message.
+
+        Raises Moved, StoreFull or Unavailable if it was not written, and Unsure.
         """
-        parts = split(data, self._servers.message_bytes)
-        headers = {_FORMAT: str(FORMAT), _NODE: node, _EXPECTED: str(expected)}
+        parts = split(encode(record), self._servers.message_bytes)
+        headers = {_FORMAT: str(FORMAT), _NODE: record.node, _RECORD: record.name, _EXPECTED: str(expected)}
         if len(parts) > 1:
             self._batches += 1
-            headers[_BATCH] = f"{node}-{self._batches}"
+            headers[_BATCH] = f"{record.node}-{self._batches}"
             for index, part in enumerate(parts[:-1], 1):
                 await self._servers.send(subject, part, headers | {_INDEX: str(index)})
                 headers.pop(_EXPECTED, None)
@@ -192,7 +194,7 @@ def _part_of(message: Msg) -> Part:
         return Part(sequence, b"")
     if not written.isdigit() or int(written) > FORMAT:
         raise Unavailable(f"The journal was written by a newer Tailrace (format {written}): upgrade Tailrace.")
-    batch, node = headers.get(_BATCH), headers.get(_NODE, "")
+    batch, node, record = headers.get(_BATCH), headers.get(_NODE, ""), headers.get(_RECORD, "")
     if batch is None:
-        return Part(sequence, message.data, node)
-    return Part(sequence, message.data, node, batch, int(headers[_INDEX]), _COMMIT in headers)
+        return Part(sequence, message.data, node, record=record)
+    return Part(sequence, message.data, node, batch, int(headers[_INDEX]), _COMMIT in headers, record)
