@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -61,8 +66,10 @@ def test_the_image_is_built_of_what_is_there() -> None:
     copied = [word for line in lines if line.startswith("COPY") and "--from" not in line for word in line.split()[1:-1]]
     assert copied
     assert all((ROOT / name).exists() for name in copied)
-    shown = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"}
-    assert shown == set(copied)
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert ignored[0] == "*", "what is not named after it stays outside"
+    assert {line.removeprefix("!") for line in ignored if line[0] == "!"} == set(copied)
+    assert ignored[-1] == "**/__pycache__", "the last word on what is inside a folder that is copied"
     extras = re.search(r"\.\[([\w,]+)\]", " ".join(lines))
     assert extras is not None
     declared = (ROOT / "pyproject.toml").read_text()
@@ -75,6 +82,49 @@ def test_the_image_is_built_of_what_is_there() -> None:
         if name.startswith("TAILRACE_")
     }
     assert load({"insecure": True}, environment).store == "sqlite:////data/tailrace.db"
+
+
+def test_the_image_runs_as_a_user_that_is_seen_not_to_be_root() -> None:
+    user = next(line.split()[1] for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line.startswith("USER"))
+    assert all(number.isdecimal() and int(number) > 0 for number in user.split(":")), "Kubernetes asks for numbers"
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(HTTPStatus.OK, True), (HTTPStatus.SERVICE_UNAVAILABLE, False)])
+def test_the_image_is_healthy_while_the_node_is_ready(status: HTTPStatus, *, healthy: bool) -> None:
+    asked: list[str] = []
+
+    class Node(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of its parameter
+            pass
+
+    lines = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    command = next(line.partition(" CMD ")[2] for line in lines if line.startswith("HEALTHCHECK"))
+    _, *arguments = json.loads(command)
+    with HTTPServer(("127.0.0.1", 0), Node) as server:
+        server.timeout = 10  # seconds
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        there = [argument.replace(":4437/", f":{server.server_port}/") for argument in arguments]
+        code = subprocess.run([sys.executable, *there], capture_output=True, check=False).returncode
+        thread.join()
+    assert asked == ["/readyz"]
+    assert (code == 0) is healthy
+
+
+def test_a_database_counts_as_healthy_only_when_nodes_can_use_it() -> None:
+    def asked(stem: str) -> list[str]:
+        service = yaml.safe_load(substituted((DEPLOY / "compose" / f"{stem}.yaml").read_text()))["services"][stem]
+        test: list[str] = service["healthcheck"]["test"]
+        return test
+
+    assert "--host" in asked("postgres"), "its socket answers before the database is made"
+    assert "-e" in asked("redis"), "without it an error is a success"
 
 
 def test_the_commands_of_the_image_are_shell() -> None:

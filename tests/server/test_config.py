@@ -69,6 +69,7 @@ def test_what_the_client_commands_read_is_no_setting() -> None:
         ("[log]\npage_events = 0", "log.page_events is 0, and must be more than 0"),
         ("port = ", "is not TOML"),
         ("host = '0.0.0.0'", "there are no API keys"),
+        ("host = '0.0.0.0'", "or in TAILRACE_ACCESS__KEYS"),
         ("[[access.keys]]\nname = 'a'\nkey = 'short'", "fewer than 16 characters"),
         ("[[access.keys]]\nname = 'a'\nkey = '0123456789abcdef'\nread = ['a*']", "'a': 'a*' is not a pattern"),
         ("[[access.keys]]\nname = 'a'\nkey = '0123456789abcdef'\nraed = []", "no field 'raed'. Did you mean 'read'?"),

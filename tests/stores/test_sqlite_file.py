@@ -163,6 +163,19 @@ async def test_a_file_that_cannot_be_locked_is_unusable(path: Path) -> None:
         await SqliteStore.open(path)
 
 
+@pytest.mark.parametrize("name", [".", "log.db", "log.db-lock"])
+async def test_a_place_that_may_not_be_written_to_is_named(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    await make_log(path)
+    forbidden = path.parent / name
+    path.with_name("log.db-lock").mkdir()  # nobody may open that as a file, root neither
+    monkeypatch.setattr(os, "access", lambda place, mode: (place, mode) != (forbidden, os.W_OK))
+    with pytest.raises(StoreUnusable) as refused:
+        await SqliteStore.open(path)
+    assert f"the user that Tailrace runs as may not write to {forbidden}." in refused.value.sentence
+
+
 async def test_an_empty_file_becomes_a_log(path: Path) -> None:
     make_empty(path)
     store = await SqliteStore.open(path)

@@ -137,8 +137,9 @@ def check(chosen: Settings) -> Settings:
     _check_durable_streams(chosen)
     if not (is_loopback(chosen.host) or chosen.access.keys or chosen.insecure):
         raise ConfigError(
-            f"{chosen.host} can be reached from other machines, and there are no API keys: add keys under "
-            "[[access.keys]] in tailrace.toml, listen on 127.0.0.1, or say --insecure to let everybody in."
+            f"{chosen.host} can be reached from other machines, and there are no API keys: add keys (as "
+            "[[access.keys]] in tailrace.toml, or in TAILRACE_ACCESS__KEYS), listen on 127.0.0.1, or say --insecure to "
+            "let everybody in."
         )
     return chosen
 

@@ -41,7 +41,7 @@ class Lock:
     """Held by the one process that may write: an SQLite lock on an empty file beside the log, gone when it dies."""
 
     def __init__(self, path: Path) -> None:
-        self.path: Path = path.with_name(path.name + "-lock")
+        self.path: Path = _lock_of(path)
         try:
             self._connection = Connection(self.path, "mode=rwc", timeout=0)
             try:
@@ -91,7 +91,7 @@ def lock_and_prepare(path: Path, clock: Callable[[], int], *, unfinished: bool =
     except (StoreUnusable, StoreLocked, StoreFull):
         raise
     except TailraceError as error:
-        raise StoreUnusable(f"{path} cannot be opened: {error.sentence}") from error
+        raise StoreUnusable(f"{path} cannot be opened: {_forbidden(path) or error.sentence}") from error
     return lock
 
 
@@ -106,6 +106,18 @@ def schema_of_file(path: Path) -> Schema:
 
 def _wal_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + "-lock")
+
+
+def _forbidden(path: Path) -> str | None:
+    """What the operating system does not let this process do, which SQLite does not tell; None if that is not it."""
+    for place in (path.parent, path, _lock_of(path)):
+        if place.exists() and not os.access(place, os.W_OK):
+            return f"the user that Tailrace runs as may not write to {place}. Give it to that user, or choose another."
+    return None
 
 
 def _inspect(path: Path, newest: int) -> bool:
