@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +76,13 @@ def test_later_pages_refer_to_earlier_ones() -> None:
     assert len(second) < len(first) / 3
 
 
-def test_stored_blocks_add_five_bytes_for_each_begun_64_kib() -> None:
+def test_stored_blocks_add_five_bytes_for_each_begun_64_kib_and_five_at_the_end() -> None:
     for size, blocks in ((0, 1), (1, 1), (65_535, 1), (65_536, 2), (200_000, 4)):
-        assert len(stored(b"x" * size)) == size + 5 * blocks
+        assert len(stored(b"x" * size)) == size + 5 * blocks + 5
+
+
+@pytest.mark.parametrize("size", [1, 65_535, 65_536, 200_000])
+def test_every_piece_ends_where_all_decoders_hand_out_what_they_have(size: int) -> None:
+    data, shared = b"x" * size, SharedDeflate()
+    pieces = [stored(data), shared.encode(data), shared.encode(data, then_joinable=True), shared.encode(data)]
+    assert all(piece.endswith(b"\x00\x00\xff\xff") for piece in pieces)

@@ -7,7 +7,9 @@ what earlier bytes of *its* stream later ones refer back to. So
 * readers that have got the same bytes since the same full flush can share one compressed stream (`SharedDeflate`);
 * right after a full flush nothing refers further back, and others may come in, whatever they have got before.
 
-Every piece ends at a byte and decodes at once. A stream needs no end: a wrong trailer would fail, none does not.
+Every piece ends with an empty stored block, as a sync flush does, so that it decodes at once. zlib needs none of that,
+but Go's `compress/flate` hands out what it has only there; and Go asks for gzip by itself, and so does what is written
+in it (Caddy, Traefik). A stream needs no end: a wrong trailer would fail, none does not.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ HEADER: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """What a gzip stream starts with: no name, no time, no particular system."""
 _LEVEL, _WINDOW_BITS, _MEMORY_LEVEL = 5, 12, 5
 """33 KB for a compressor. Larger windows gain 3 % on events of 200 bytes, higher levels cost more than they gain."""
+FLUSH: Final = b"\x00\x00\x00\xff\xff"
+"""An empty stored block, at the beginning of a byte."""
 _LARGEST: Final = 0xFFFF
 """The most bytes of one stored block."""
 
@@ -26,8 +30,8 @@ _LARGEST: Final = 0xFFFF
 def stored(data: bytes) -> bytes:
     """Data as it is, in blocks that fit into any deflate stream (RFC 1951 section 3.2.4)."""
     if len(data) <= _LARGEST:
-        return _block(data)
-    return b"".join([_block(data[start : start + _LARGEST]) for start in range(0, len(data), _LARGEST)])
+        return _block(data) + FLUSH
+    return b"".join([*[_block(data[start : start + _LARGEST]) for start in range(0, len(data), _LARGEST)], FLUSH])
 
 
 def _block(data: bytes) -> bytes:
