@@ -14,8 +14,6 @@ from tests.engines.nats_server import Nats
 from tests.stores.nats_logs import log_name, remove
 from tests.test_cli_copy import COMMAND, MANY, UNFINISHED, command, count, fill, taken, wait_for
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,7 +21,7 @@ from tailrace.log.store import Store
 from tailrace.stores.from_url import open_store
 from tailrace.testing.store_contract import Clock, StoreContract
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.anyio
 
 COMPARED = 10
 """Histories whose replicas are compared."""

@@ -12,7 +12,7 @@ from tests.stores.nats_logs import append_until_it_works, entry, eventually, eve
 from tailrace.log.store import Receipt, Store
 from tailrace.stores.from_url import open_store
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.anyio
 
 PUBLISHERS = 8
 ACKNOWLEDGED = 60
