@@ -56,7 +56,7 @@ async def test_a_node_that_is_closed_while_its_replica_is_opened_again_lets_go_o
         assert isinstance(store, NatsStore)
         following = store._following
         async with following.turn:
-            reopening = asyncio.create_task(following._reopen(following.identity))
+            reopening = asyncio.create_task(following.replay.reopen(following.identity))
             for _ in range(steps):
                 await asyncio.sleep(0.002)
             reopening.cancel()

@@ -287,7 +287,7 @@ async def test_a_record_of_a_node_that_was_mistaken_is_passed_over_by_all(
     other = await open_store(url)
     await store.append([entry("a", b"1")])
     tip = await store.tip()
-    journal, place = store._following.stream, store._following.readable.place
+    journal, place = store._following.stream, store._following.replica.place
     mistaken = Record(place.log, "mistaken", 1, "lost-7-7", 0, Append([entry("a", b"never")]))
     await journal.write(subject_of("log", mistaken.command), mistaken, place.sequence)
     await append_until_it_works(other, entry("a", b"2"))

@@ -32,7 +32,7 @@ class NatsArchive:
         """That of the replica as it is: it may be made anew at any time."""
         if self._filling.has_begun:
             return self._filling.archive
-        replica = self._following.readable
+        replica = self._following.replica
         if self._told is None or replica is not self._replica:
             self._replica, self._told = replica, SqliteArchive(replica.ask, _write_nothing)
         return self._told

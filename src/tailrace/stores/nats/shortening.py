@@ -34,13 +34,13 @@ async def keep_short(following: Following) -> None:
 
 async def shorten(following: Following) -> bool:
     """If the journal is too long, make a snapshot and remove what that holds. Raises Unavailable or StoreFull."""
-    standing, kept = await following.standing(), await following.readable.kept_bytes()
+    standing, kept = await following.standing(), await following.replica.kept_bytes()
     if standing is None or standing.size <= max(JOURNAL_BYTES, JOURNAL_RATIO * kept):
         return False
     copy = following.folder.copy
     copy.unlink(missing_ok=True)
     try:
-        place = await following.readable.copy(copy)
+        place = await following.replica.copy(copy)
         saved = await following.snapshots.save(copy, place, following.identity)
     finally:
         copy.unlink(missing_ok=True)

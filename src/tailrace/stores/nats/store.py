@@ -111,7 +111,7 @@ class NatsStore:
         async with following.turn:
             self._number += 1
             deadline = asyncio.get_running_loop().time() + _PATIENCE * self._address.timeout_seconds
-            following.expect(self._number)
+            following.replay.expect(self._number)
             while True:
                 await following.give_way(deadline)
                 try:
@@ -121,7 +121,7 @@ class NatsStore:
                     await following.catch_up(moved.last, deadline)
                 except Unsure as unsure:
                     await self._find_out(unsure, deadline)
-                found = following.found()
+                found = following.replay.found()
                 if found:
                     return _answer(found[0])
                 if asyncio.get_running_loop().time() > deadline:
@@ -133,7 +133,7 @@ class NatsStore:
         try:
             tried = await replica.attempt(command, now)
         except Behind:
-            following.look_again()
+            following.replay.look_again()
             raise Moved(None) from None
         except TailraceError as refusal:
             if not refusal.retry:
@@ -189,35 +189,35 @@ class NatsStore:
         if self._closing is not None:
             raise StoreClosed
         await self._following.refresh()
-        return await self._following.readable.tip()
+        return await self._following.replica.tip()
 
     async def read(self, selection: Selection, after: Cursor, limit: int) -> Page:
         """See `Store.read`."""
-        return await self._following.readable.read(selection, after, limit)
+        return await self._following.replica.read(selection, after, limit)
 
     async def read_topic(self, topic: str, after: Cursor, limit: int) -> TopicView:
         """See `Store.read_topic`."""
-        return await self._following.readable.read_topic(topic, after, limit)
+        return await self._following.replica.read_topic(topic, after, limit)
 
     async def read_back(self, selection: Selection, before: Cursor, limit: int) -> Page:
         """See `Store.read_back`."""
-        return await self._following.readable.read_back(selection, before, limit)
+        return await self._following.replica.read_back(selection, before, limit)
 
     async def seek(self, moment: int) -> Cursor:
         """See `Store.seek`."""
-        return await self._following.readable.seek(moment)
+        return await self._following.replica.seek(moment)
 
     async def topics(self, pattern: str, *, after: str = "", limit: int = 1000) -> Sequence[TopicInfo]:
         """See `Store.topics`."""
-        return await self._following.readable.topics(pattern, after=after, limit=limit)
+        return await self._following.replica.topics(pattern, after=after, limit=limit)
 
     async def describe(self, topic: str) -> TopicInfo:
         """See `Store.describe`."""
-        return await self._following.readable.describe(topic)
+        return await self._following.replica.describe(topic)
 
     async def overdue(self, limit: int) -> Sequence[str]:
         """See `Store.overdue`."""
-        return await self._following.readable.overdue(limit)
+        return await self._following.replica.overdue(limit)
 
     def hints(self) -> AsyncIterator[Hint]:
         """What other nodes append, as this node applies it. See `Store.hints`."""
