@@ -41,7 +41,7 @@ SELECTIONS = (
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turns, pieces and readers so small that everything is cut in the middle; some passes are rested after."""
     rests = cycle((0.0, 0.0, 0.001))
-    monkeypatch.setattr(pump, "rest_after", lambda _: next(rests))
+    monkeypatch.setattr(pump, "rest_after", lambda *_: next(rests))
     monkeypatch.setattr(pump, "SOCKETS", 2)
     monkeypatch.setattr(pump, "TURN_SECONDS", 0.0)
     monkeypatch.setattr(pump, "LATE", 1)

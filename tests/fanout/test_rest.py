@@ -57,7 +57,7 @@ async def publish_one_by_one(world: World) -> None:
 
 async def test_a_cohort_is_left_alone_while_it_rests(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     rest = 0.05
-    monkeypatch.setattr(pump, "rest_after", lambda _: rest)
+    monkeypatch.setattr(pump, "rest_after", lambda *_: rest)
     times: list[float] = []
     watch(world.readers[0], monkeypatch, lambda: times.append(time.perf_counter()))
     await publish_one_by_one(world)
@@ -68,7 +68,7 @@ async def test_a_cohort_is_left_alone_while_it_rests(world: World, monkeypatch: 
 
 async def test_it_rests_as_long_as_it_took(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[float] = []
-    monkeypatch.setattr(pump, "rest_after", lambda took: taken.append(took) or 0.0)
+    monkeypatch.setattr(pump, "rest_after", lambda took, _: taken.append(took) or 0.0)
     for reader in world.readers:
         watch(reader, monkeypatch, lambda: time.sleep(0.001))
     await world.publish("a", 1, "x")
@@ -76,6 +76,7 @@ async def test_it_rests_as_long_as_it_took(world: World, monkeypatch: pytest.Mon
     assert [took > MEMBERS * 0.001 / 2 for took in taken] == [True]
 
 
-async def test_a_rest_is_short() -> None:
-    assert pump.rest_after(0.003) == 0.003
-    assert pump.rest_after(1.0) == pump.REST_SECONDS
+def test_a_rest_is_short_and_only_for_those_who_are_not_late() -> None:
+    assert pump.rest_after(0.003, 1) == 0.003
+    assert pump.rest_after(1.0, pump.LARGE_EVENTS - 1) == pump.REST_SECONDS
+    assert pump.rest_after(1.0, pump.LARGE_EVENTS) == 0.0

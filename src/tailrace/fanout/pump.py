@@ -32,6 +32,8 @@ SOCKET_BYTES: Final = 16 * 1024
 """A socket that is written more than this counts as several."""
 REST_SECONDS: Final = 0.02
 """The longest that a cohort rests."""
+LARGE_EVENTS: Final = 64
+"""After a piece of so many it does not rest: a larger one would save little, and its readers are late."""
 LATE: Final = 1
 """Members that are behind and are served in every turn, however much the cohorts have to be written."""
 
@@ -118,7 +120,7 @@ class Pump:
             self._cohorts.append(cohort)
             return
         cohort.written_at = self._now
-        cohort.rests_until = self._now + rest_after(self._now - cohort.begun_at)
+        cohort.rests_until = self._now + rest_after(self._now - cohort.begun_at, cohort.events)
         if cohort.events:
             cohort.told, cohort.told_at = cohort.reading.cursor.position, self._now
         self._end(cohort)
@@ -204,9 +206,9 @@ class Pump:
                 self.catch_up(member)
 
 
-def rest_after(took: float) -> float:
-    """How many seconds a cohort rests that took so many to write."""
-    return min(took, REST_SECONDS)
+def rest_after(took: float, events: int) -> float:
+    """How many seconds a cohort rests that took so many to write, with so many events in a piece."""
+    return min(took, REST_SECONDS) if events < LARGE_EVENTS else 0.0
 
 
 def _write(cohort: Cohort, members: Sequence[Member]) -> tuple[int, int]:
