@@ -100,7 +100,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter an option, as typer has it
     import logging
 
     from tailrace.server.config import load
-    from tailrace.stores.from_url import without_password
+    from tailrace.stores.urls import without_password
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     flags: dict[str, object] = {

@@ -42,8 +42,8 @@ def migrate(
 
 def _migrate(store: str, *, check: bool) -> None:
     from tailrace.errors import StoreUnusable
-    from tailrace.stores.from_url import without_password
     from tailrace.stores.moving import schema_of
+    from tailrace.stores.urls import without_password
 
     schema = asyncio.run(schema_of(store))
     shown = without_password(store)
@@ -68,7 +68,7 @@ def _list(schema: Schema) -> None:
 
 
 def _begin_epoch(store: str) -> None:
-    from tailrace.stores.from_url import without_password
+    from tailrace.stores.urls import without_password
 
     tip = asyncio.run(_told_to_begin(store))
     typer.echo(

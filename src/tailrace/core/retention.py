@@ -66,6 +66,14 @@ def deadline(config: TopicConfig, touched_at: int) -> int | None:
     return min(ends, default=None)
 
 
+def is_over(config: TopicConfig, touched_at: int, now: int) -> bool:
+    """Whether a topic's time is up."""
+    if config.idle_seconds is None and config.expires_at is None:  # nearly all, and asked with each append
+        return False
+    ends = deadline(config, touched_at)
+    return ends is not None and ends <= now
+
+
 def cutoff(retention: Retention, now: int) -> int | None:
     """Events recorded before this moment (milliseconds) are too old; None if age does not matter."""
     if retention.max_age_seconds is None:

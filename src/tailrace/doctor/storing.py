@@ -18,7 +18,8 @@ from tailrace.doctor.finding import Bounds, Finding, Verdict
 from tailrace.doctor.timing import quantile
 from tailrace.errors import StoreLocked, TailraceError
 from tailrace.log.store import Entry, Store
-from tailrace.stores.from_url import open_store, scheme_of, sqlite_path, without_password
+from tailrace.stores.from_url import open_store, scheme_of, sqlite_path
+from tailrace.stores.urls import without_password
 
 SYNCS: Final = 20
 SYNC_BYTES: Final = 4096

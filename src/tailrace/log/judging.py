@@ -6,7 +6,7 @@ two stores can answer the same entry differently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tailrace.core import condition
 from tailrace.core.condition import Judgement
@@ -79,6 +79,32 @@ def resolve(cursor: Cursor, tip: Cursor, ends: Mapping[int, int]) -> tuple[int, 
         return (cursor.position, None) if cursor.position <= tip.position else (tip.position, "ahead")
     end = ends.get(cursor.epoch, 0)
     return (cursor.position, None) if cursor.position <= end else (end, "epoch")
+
+
+def names_of(entries: Iterable[Entry]) -> set[str]:
+    """The topics that entries name."""
+    names: set[str] = set()
+    for entry in entries:
+        names.add(entry.topic)
+        names.update([draft.topic for draft in entry.drafts])
+        if entry.forked_from is not None:
+            names.add(entry.forked_from.topic)
+    return names
+
+
+def is_plain(entry: Entry) -> bool:
+    """Whether an entry is drafts, and nothing that must hold with them."""
+    return (
+        entry.create is None
+        and entry.producer is None
+        and entry.idempotency_key is None
+        and entry.condition is None
+        and entry.stream_seq is None
+        and entry.content_type is None
+        and entry.forked_from is None
+        and not entry.close
+        and not entry.delete
+    )
 
 
 def not_found(topic: str) -> TopicNotFound:

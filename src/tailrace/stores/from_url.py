@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -12,6 +11,7 @@ from tailrace.errors import ConfigError, nearest
 from tailrace.log.limits import LogLimits
 from tailrace.log.log import Log, wall_ms
 from tailrace.log.store import Store
+from tailrace.stores.urls import needing, without_password
 
 NETWORKED: Final = ("postgres", "postgresql", "redis", "rediss", "nats", "tls")
 """Schemes of stores that many nodes share, over a network."""
@@ -56,14 +56,6 @@ def scheme_of(url: str) -> str:
             f"postgres://user@host/database, redis://host/0 or nats://host/log.{nearest(scheme, _OPENERS)}"
         )
     return scheme
-
-
-def without_password(url: str) -> str:
-    """A store's URL as it may be shown: its password left out."""
-    scheme, separator, rest = url.partition("://")
-    user, at, where = rest.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return f"{scheme}{separator}{name}:***{at}{where}" if at and colon else url
 
 
 def sqlite_path(url: str) -> Path:
@@ -120,16 +112,3 @@ _OPENERS: Final[Mapping[str, Callable[[str, _Clock], Awaitable[Store]]]] = {
     "nats": _nats,
     "tls": _nats,
 }
-
-
-@contextmanager
-def needing(package: str, extra: str) -> Iterator[None]:
-    """Say what to install if `package` is not there."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != package:
-            raise
-        raise ConfigError(
-            f"This store needs the package {package}, which is not installed: pip install 'tailrace[{extra}]'."
-        ) from None

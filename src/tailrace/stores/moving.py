@@ -8,7 +8,8 @@ from typing import Final, Protocol, TypeVar
 from tailrace.errors import ConfigError, StoreUnusable
 from tailrace.log.archive import Archive, Archived
 from tailrace.log.schema import Schema
-from tailrace.stores.from_url import needing, open_store, scheme_of, sqlite_path, without_password
+from tailrace.stores.from_url import open_store, scheme_of, sqlite_path
+from tailrace.stores.urls import needing, without_password
 
 _Clock = Callable[[], int]
 _T = TypeVar("_T")

@@ -36,7 +36,8 @@ from tailrace.log.store import Entry
 from tailrace.server.build import Site
 from tailrace.server.config import Settings
 from tailrace.server.run import Ready, Running, listen, run, serve_log
-from tailrace.stores.from_url import open_log, without_password
+from tailrace.stores.from_url import open_log
+from tailrace.stores.urls import without_password
 from tailrace.testing.clock import Clock
 from tailrace.testing.farewell import bid_farewell
 

@@ -24,6 +24,7 @@ from tailrace.core.selection import Selection
 from tailrace.errors import StoreClosed, TailraceError, TopicClosed
 from tailrace.log.judging import (
     closed,
+    names_of,
     new_topics,
     not_found,
     reached,
@@ -124,10 +125,7 @@ class MemoryStore:
 
     def _remove_over(self, entry: Entry, marks: list[tuple[str, int]]) -> None:
         """Delete the topics that an entry names and whose time is up."""
-        names = {entry.topic, *[draft.topic for draft in entry.drafts]}
-        if entry.forked_from is not None:
-            names.add(entry.forked_from.topic)
-        for name in names:
+        for name in names_of([entry]):
             for topic in self._topics.over(name, self._recorded_at):
                 self._remove(topic, marks)
 

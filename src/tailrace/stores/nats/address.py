@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tailrace.errors import ConfigError, nearest
-from tailrace.stores.from_url import without_password
+from tailrace.stores.urls import without_password
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What JetStream takes as the name of a stream, and what is one token of a subject."""

@@ -262,11 +262,11 @@ class Following:
         place, deadline = self.replica.place, self._deadline()
         if not max(standing.first, 1) <= place.sequence <= standing.last:  # nothing was applied, or it was removed
             return True
-        while not (parts := await self.stream.fetch(place.sequence - 1)):
+        while (name := await self.stream.name_at(place.sequence)) is None:
             if asyncio.get_running_loop().time() > deadline:
                 raise Unavailable(NOT_ALL)
             await asyncio.sleep(PAUSE_SECONDS)
-        return parts[0].sequence != place.sequence or parts[0].record == place.record
+        return name in ("", place.record)
 
     async def _recover(self) -> None:
         """The journal does not go on from what this node had applied: read it anew, and see to a new epoch if what was

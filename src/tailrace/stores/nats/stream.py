@@ -170,6 +170,15 @@ class Stream:
         """
         return [_part_of(message) for message in await self._servers.fetch(self._address.log, after)]
 
+    async def name_at(self, sequence: int) -> str | None:
+        """What the record is called that a message is of, or nothing if it was removed; None if the server that was
+        asked does not have it yet. Raises Unavailable.
+        """
+        found = [_part_of(one) for one in await self._servers.fetch(self._address.log, sequence - 1, 1)]
+        if not found:
+            return None
+        return found[0].record if found[0].sequence == sequence else ""
+
     async def shorten(self, through: int) -> None:
         """Remove the messages up to a sequence. Raises Unavailable."""
         answer = await self._servers.ask(f"STREAM.PURGE.{self._address.log}", {"seq": through + 1})

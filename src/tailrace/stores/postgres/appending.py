@@ -7,7 +7,7 @@ up): those ask through the connection, under the log's lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tailrace.core.condition import Condition
@@ -18,6 +18,8 @@ from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed
 from tailrace.log.judging import (
     closed,
     gone,
+    is_plain,
+    names_of,
     new_topics,
     not_found,
     require_condition,
@@ -36,30 +38,6 @@ from tailrace.stores.postgres.statements import Statements
 from tailrace.stores.postgres.topics import Tail, Topic, Topics
 from tailrace.stores.postgres.writing import FLUSH_BYTES, Orphan, Writing
 from tailrace.stores.tables.topics import Inherited
-
-
-def names_of(entries: Iterable[Entry]) -> set[str]:
-    """The topics that entries name."""
-    names: set[str] = set()
-    for entry in entries:
-        names.add(entry.topic)
-        names.update([draft.topic for draft in entry.drafts])
-        if entry.forked_from is not None:
-            names.add(entry.forked_from.topic)
-    return names
-
-
-def is_plain(entry: Entry) -> bool:
-    """Whether an entry is drafts, and nothing that must hold with them."""
-    return (
-        entry.create is None
-        and entry.producer is None
-        and entry.idempotency_key is None
-        and entry.stream_seq is None
-        and entry.content_type is None
-        and not entry.close
-        and not looks_further(entry)
-    )
 
 
 def looks_further(entry: Entry) -> bool:

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 from tailrace.core.event import Event, format_time
 from tailrace.core.position import Cursor
 from tailrace.core.retention import Durability
+from tailrace.log.judging import is_plain
 from tailrace.log.store import Appended, Entry, Receipt
 from tailrace.log.usual import is_usual
-from tailrace.stores.postgres.appending import is_plain
 from tailrace.stores.postgres.connection import Connection, Value
 from tailrace.stores.postgres.rows import attributes, safe
 from tailrace.stores.postgres.statements import Statements

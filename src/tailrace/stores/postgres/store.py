@@ -14,7 +14,6 @@ from tailrace.core.selection import Selection
 from tailrace.errors import StoreClosed, TailraceError
 from tailrace.log.log import wall_ms
 from tailrace.log.store import Appended, Capabilities, Entry, Hint, Page, Swept, TopicInfo, TopicView
-from tailrace.stores.from_url import needing
 from tailrace.stores.postgres.archiving import PostgresArchive
 from tailrace.stores.postgres.channels import Channel, PostgresChannel
 from tailrace.stores.postgres.connection import Connection, Lost
@@ -27,6 +26,7 @@ from tailrace.stores.postgres.settings import Settings
 from tailrace.stores.postgres.statements import Statements, statements
 from tailrace.stores.postgres.sweeping import Sweeping, purge
 from tailrace.stores.postgres.writer import Writer
+from tailrace.stores.urls import needing
 
 logger: logging.Logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from uuid import uuid4
 from tailrace.core.position import Cursor
 from tailrace.core.retention import TopicConfig
 from tailrace.errors import TailraceError, Unavailable
-from tailrace.log.judging import reached
+from tailrace.log.judging import names_of, reached
 from tailrace.log.store import Appended, Entry, TopicInfo
-from tailrace.stores.postgres.appending import Appending, Known, looks_further, names_of
+from tailrace.stores.postgres.appending import Appending, Known, looks_further
 from tailrace.stores.postgres.connection import Connection, Lost, connect, translated
 from tailrace.stores.postgres.forks import absent
 from tailrace.stores.postgres.listing import find

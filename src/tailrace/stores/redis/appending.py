@@ -16,6 +16,7 @@ from tailrace.core.retention import Durability, TopicConfig
 from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed
 from tailrace.log.judging import (
     closed,
+    names_of,
     new_topics,
     not_found,
     require_condition,
@@ -26,7 +27,7 @@ from tailrace.log.judging import (
 )
 from tailrace.log.repetition import NOTHING, Answer, Place, is_remembered, remembered, repeated, without_repeated
 from tailrace.log.store import Appended, Entry, Receipt
-from tailrace.stores.redis.facts import Facts, is_plain, names_of
+from tailrace.stores.redis.facts import Facts, is_single
 from tailrace.stores.redis.kinship import Inherited, Kinship
 from tailrace.stores.redis.memories import Memories
 from tailrace.stores.redis.request import Placed, Request, Told
@@ -66,7 +67,7 @@ class Appending:
             if self._mortal:
                 self._remove_over(entry)
             try:
-                if is_plain(entry) and (topic := self.topics.get(entry.topic)) is not None:
+                if is_single(entry) and (topic := self.topics.get(entry.topic)) is not None:
                     receipt = self._append(entry, topic)
                 else:
                     receipt = self._delete(entry.topic) if entry.delete else self._accept(entry)
@@ -99,7 +100,7 @@ class Appending:
 
     def _remove_over(self, entry: Entry) -> None:
         """Delete the topics that an entry names and whose time is up."""
-        for name in names_of(entry):
+        for name in names_of([entry]):
             for topic in self._kinship.over(name, self._now):
                 self._remove(topic)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from tailrace.core.condition import Condition
+from tailrace.log.judging import is_plain, names_of
 from tailrace.log.store import Entry
 from tailrace.stores.redis.request import Check, Request
 from tailrace.stores.redis.rows import Head, Kin, Row
@@ -135,10 +136,10 @@ def needs(entries: Sequence[Entry], facts: Facts, now: int) -> Needs:
     families: set[str] = set()
     conditions: dict[Condition, None] = {}
     for entry in entries:
-        if is_plain(entry):
+        if is_single(entry):
             names.add(entry.topic)
             continue
-        names |= names_of(entry)
+        names |= names_of([entry])
         if entry.delete:
             families.add(entry.topic)
         if entry.forked_from is not None:
@@ -156,29 +157,11 @@ def needs(entries: Sequence[Entry], facts: Facts, now: int) -> Needs:
     )
 
 
-def is_plain(entry: Entry) -> bool:
-    """Whether an entry asks nothing, and names no topic but its own."""
+def is_single(entry: Entry) -> bool:
+    """Whether an entry is one event for its topic, and nothing more: most are such."""
     return (
         len(entry.drafts) == 1
         and (draft := entry.drafts[0]).topic == entry.topic
         and draft.id is None
-        and entry.producer is None
-        and entry.create is None
-        and entry.idempotency_key is None
-        and entry.condition is None
-        and entry.stream_seq is None
-        and entry.content_type is None
-        and entry.forked_from is None
-        and not entry.close
-        and not entry.delete
+        and is_plain(entry)
     )
-
-
-def names_of(entry: Entry) -> set[str]:
-    """The topics that an entry names."""
-    names = {entry.topic}
-    for draft in entry.drafts:
-        names.add(draft.topic)
-    if entry.forked_from is not None:
-        names.add(entry.forked_from.topic)
-    return names

@@ -12,7 +12,7 @@ import msgspec
 
 from tailrace.core.event import DEFAULT_TYPE, JSON_TYPE, Draft, Event, Extension
 from tailrace.core.position import Cursor
-from tailrace.core.retention import TopicConfig, deadline
+from tailrace.core.retention import TopicConfig, deadline, is_over
 from tailrace.log.store import Fork, TopicInfo
 from tailrace.log.usual import is_usual, time_text
 
@@ -111,13 +111,7 @@ class Row(NamedTuple):
 
     def is_over(self, now: int) -> bool:
         """Whether its time is up."""
-        if not self.blob:
-            return False
-        config = settled(self.blob)[1].config
-        if config.idle_seconds is None and config.expires_at is None:
-            return False
-        ends = deadline(config, self.touched_at)
-        return ends is not None and ends <= now
+        return bool(self.blob) and is_over(settled(self.blob)[1].config, self.touched_at, now)
 
     def info(self) -> TopicInfo:
         """The topic as the port shows it."""
@@ -174,8 +168,7 @@ class Kin(NamedTuple):
 
     def is_over(self, now: int) -> bool:
         """Whether its time is up."""
-        ends = deadline(settled(self.blob)[1].config, self.touched_at)
-        return ends is not None and ends <= now
+        return is_over(settled(self.blob)[1].config, self.touched_at, now)
 
 
 def kin(reply: Sequence[object]) -> Kin:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from tailrace.core.retention import TopicConfig, deadline
+from tailrace.core.retention import TopicConfig, deadline, is_over
 from tailrace.log.judging import gone
 from tailrace.stores.redis.facts import Facts
 from tailrace.stores.redis.request import Check, Request, Used, Value
@@ -35,11 +35,7 @@ class Topic(msgspec.Struct, eq=False):
 
     def is_over(self, now: int) -> bool:
         """Whether its time is up."""
-        config = self.settled.config
-        if config.idle_seconds is None and config.expires_at is None:
-            return False
-        ends = deadline(config, self.touched_at)
-        return ends is not None and ends <= now
+        return is_over(self.settled.config, self.touched_at, now)
 
 
 class Topics:

@@ -21,6 +21,7 @@ from tailrace.errors import BadInput, Refused, TailraceError, TopicClosed
 from tailrace.log.judging import (
     closed,
     gone,
+    names_of,
     new_topics,
     not_found,
     require_condition,
@@ -59,12 +60,6 @@ class Tail(msgspec.Struct):
     last: int
     recorded_at: int
     newest_topic: int
-
-
-def names_of(entries: Sequence[Entry]) -> set[str]:
-    """The topics that entries name."""
-    names = {entry.topic for entry in entries}.union(*[{draft.topic for draft in entry.drafts} for entry in entries])
-    return names.union([entry.forked_from.topic for entry in entries if entry.forked_from is not None])
 
 
 def level_of(entries: Sequence[Entry], topics: Topics, now: int) -> Durability:

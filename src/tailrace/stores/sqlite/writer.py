@@ -10,9 +10,9 @@ import msgspec
 
 from tailrace.core.retention import Durability, TopicConfig
 from tailrace.errors import TailraceError
-from tailrace.log.judging import reached
+from tailrace.log.judging import names_of, reached
 from tailrace.log.store import Appended, Entry, Swept, TopicInfo
-from tailrace.stores.sqlite.appending import LEVELS, Appending, Levels, Tail, level_of, names_of
+from tailrace.stores.sqlite.appending import LEVELS, Appending, Levels, Tail, level_of
 from tailrace.stores.sqlite.connection import Connection
 from tailrace.stores.sqlite.forks import absent
 from tailrace.stores.sqlite.pages import Pages
