@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def examine(url: str, report: Path) -> list[Test]:
     ],
 )
 def test_every_test_of_the_suite_passes(store: str, workers: int, tmp_path: Path) -> None:
-    take(store.format(folder=tmp_path), workers, tmp_path)
+    assert take(store.format(folder=tmp_path), workers, tmp_path) == TESTS
 
 
 @pytest.mark.timeout(SUITE_SECONDS + 40)
@@ -70,13 +69,13 @@ def test_every_test_of_the_suite_passes(store: str, workers: int, tmp_path: Path
 def test_every_test_passes_on_a_store_over_a_network(
     engine: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    take(log_in(request.getfixturevalue(engine)), 1, tmp_path)
+    assert take(log_in(request.getfixturevalue(engine)), 1, tmp_path) == TESTS
 
 
-def take(store: str, workers: int, folder: Path) -> None:
-    """Take the exam."""
+def take(store: str, workers: int, folder: Path) -> int:
+    """Take the exam: how many tests have passed. Fails with those that have not."""
     with Server(store, workers) as server:
         tests = examine(server.url, folder / "report.json")
     wrong = [test for test in tests if test["status"] != "passed"]
     assert not wrong, "\n".join([f"{len(wrong)} of {len(tests)} have not passed:", *map(described, wrong)])
-    assert Counter(test["status"] for test in tests) == {"passed": TESTS}
+    return len(tests)

@@ -204,6 +204,7 @@ async def test_the_journal_is_shortened_by_itself(nats: Nats, url: str, monkeypa
         return await messages(nats, url) <= SLACK
 
     await eventually(short)
+    assert [event.data for event in await everything(store)] == [b"48" * 100, b"49" * 100]  # all that is kept
     await store.aclose()
 
 
